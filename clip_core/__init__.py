@@ -1,0 +1,27 @@
+"""CLIP (Radford et al., arXiv 2103.00020): a drop-in for `import clip`, and questions on top of it.
+
+`load`, `tokenize` and `available_models` are those of openai/CLIP; `ZeroShotClassifier` encodes
+once and answers often.
+"""
+
+from .checkpoints import CheckpointError
+from .classifier import Scores, ZeroShotClassifier
+from .load import available_models, load
+from .model import CLIP, contrastive_loss
+from .preprocess import ImageError, open_image
+from .tokenizer import TextTooLongError, count_tokens, tokenize
+
+__all__ = [
+    "CLIP",
+    "CheckpointError",
+    "ImageError",
+    "Scores",
+    "TextTooLongError",
+    "ZeroShotClassifier",
+    "available_models",
+    "contrastive_loss",
+    "count_tokens",
+    "load",
+    "open_image",
+    "tokenize",
+]

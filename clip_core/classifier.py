@@ -1,0 +1,219 @@
+"""Encode once, ask often: how well each label fits a picture.
+
+Source: section 3.1 of the paper (arXiv 2103.00020): zero-shot classification by the softmax of
+scaled cosine similarities, and prompt ensembling over text features (3.1.4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from .cache import FeatureCache
+from .checkpoints import build_model, read_checkpoint
+from .load import find_file, place
+from .model import CLIP
+from .preprocess import center_square, open_image, preprocess, read_file
+from .tokenizer import tokenize
+
+IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
+TEXT_CACHE_ENTRIES = 16384  # labels in their prompts: 64 MB at that size
+TEXT_BATCH = 256  # prompts in one forward
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What an answer did not have to compute."""
+
+    image: bool  # the picture's features were kept from an earlier question
+    texts: int  # so many of the labels' features were
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well each label fits one picture. Arrays are in the order of `labels`."""
+
+    labels: tuple[str, ...]
+    prompts: tuple[tuple[str, ...], ...]  # the texts scored for each label
+    probabilities: np.ndarray  # float32 [labels], sums to 1: shares among these labels
+    logits: np.ndarray  # float32 [labels], cosine similarity times the model's logit scale
+    cosine_similarities: np.ndarray  # float32 [labels], -1 to 1
+    model: str  # which model answered
+    device: str  # where it ran
+    cached: Cached
+    seconds: float  # from the call to the answer
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a label, best first.
+
+        Columns: label, prompt, probability, logit, cosine_similarity, rank (1 is best). For an
+        ensemble, prompt shows the first text and how many more there are.
+        """
+        first = [
+            texts[0] if len(texts) == 1 else f"{texts[0]} (+{len(texts) - 1} more)"
+            for texts in self.prompts
+        ]
+        frame = pd.DataFrame(
+            {
+                "label": self.labels,
+                "prompt": first,
+                "probability": self.probabilities,
+                "logit": self.logits,
+                "cosine_similarity": self.cosine_similarities,
+            }
+        )
+        frame = frame.sort_values("logit", ascending=False, kind="stable", ignore_index=True)
+        return frame.assign(rank=range(1, len(frame) + 1))
+
+
+class ZeroShotClassifier:
+    """Scores labels in anyone's own words against pictures, with one model on one device.
+
+    model: what `load` takes, "bundled" or a file, or a CLIP model already made (moved to `device`).
+    device: CUDA, else Apple's MPS, else the CPU, unless named.
+
+    The features of pictures and labels are kept in two bounded caches that belong to this
+    classifier, hence to its model, and are keyed by content: the same pixels or bytes, the same
+    prompts. Safe to share by threads.
+
+    Raises CheckpointError when the model can't be loaded.
+    """
+
+    def __init__(
+        self, model: str | Path | CLIP = "bundled", device: str | torch.device | None = None
+    ) -> None:
+        self.device = torch.device(device or best_device())
+        self.default_template: str | None = None  # the one measured best, where a file names it
+        if isinstance(model, CLIP):
+            self.name = "custom"
+            self.model = place(model.eval(), self.device)
+        else:
+            self.name = str(model)
+            checkpoint = read_checkpoint(find_file(model))
+            self.default_template = checkpoint.metadata.get("default_template")
+            self.model = place(build_model(checkpoint), self.device)
+        self.input_resolution: int = self.model.visual.input_resolution
+        self._preprocess = preprocess(self.input_resolution)
+        self._images = FeatureCache(IMAGE_CACHE_ENTRIES)
+        self._texts = FeatureCache(TEXT_CACHE_ENTRIES)
+
+    def classify(
+        self,
+        image: Image.Image | str | Path | bytes,
+        labels: Sequence[str],
+        templates: Sequence[str] = ("{}",),
+    ) -> Scores:
+        """How well each label, put in the place of `{}` in each template, fits the picture.
+
+        image: a PIL picture, a path, or a file's bytes. templates: plain strings that hold `{}`
+        once; several are an ensemble.
+
+        Raises ImageError for a picture that can't be used, TextTooLongError for a prompt longer
+        than the context, ValueError for no labels or a template without exactly one `{}`.
+        """
+        for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"The template {template!r} must hold {{}} exactly once.")
+        return self.score(
+            image, labels, [[t.replace("{}", label) for t in templates] for label in labels]
+        )
+
+    @torch.inference_mode()
+    def score(
+        self,
+        image: Image.Image | str | Path | bytes,
+        labels: Sequence[str],
+        prompts: Sequence[Sequence[str]],
+    ) -> Scores:
+        """As `classify`, with the texts that stand for each label, already filled.
+
+        prompts: one or more texts for each label; those of one label are an ensemble.
+        """
+        started = time.perf_counter()
+        if not labels or len(labels) != len(prompts) or not all(prompts):
+            raise ValueError("At least one label is needed, and a prompt for each.")
+        text_features, texts_cached = self._encode_prompts([tuple(texts) for texts in prompts])
+        image_features, image_cached = self._encode_image(image)
+        cosines = text_features @ image_features
+        logits = cosines * self.model.logit_scale.exp().float()
+        probabilities = logits.softmax(dim=0)
+        return Scores(
+            labels=tuple(labels),
+            prompts=tuple(tuple(texts) for texts in prompts),
+            probabilities=probabilities.cpu().numpy(),
+            logits=logits.cpu().numpy(),
+            cosine_similarities=cosines.cpu().numpy(),
+            model=self.name,
+            device=str(self.device),
+            cached=Cached(image_cached, texts_cached),
+            seconds=time.perf_counter() - started,
+        )
+
+    def square(self, image: Image.Image | str | Path | bytes) -> Image.Image:
+        """The RGB square that the model sees of a picture, input_resolution pixels a side."""
+        return center_square(self.input_resolution)(open_image(image))
+
+    def _encode_image(self, image: Image.Image | str | Path | bytes) -> tuple[Tensor, bool]:
+        """Normalised float32 features [D], and whether they were kept."""
+        key, source = _content(image)
+        features = self._images.get(key)
+        if features is not None:
+            return features, True
+        pixels = self._preprocess(open_image(source)).unsqueeze(0).to(self.device)
+        features = F.normalize(self.model.encode_image(pixels).float(), dim=-1)[0]
+        self._images.put(key, features)
+        return features, False
+
+    def _encode_prompts(self, prompts: Sequence[tuple[str, ...]]) -> tuple[Tensor, int]:
+        """Normalised float32 features [labels, D], and how many of them were kept."""
+        kept = {texts: self._texts.get(texts) for texts in prompts}
+        missing = [texts for texts, features in kept.items() if features is None]
+        if missing:
+            encoded = self._encode_texts([text for texts in missing for text in texts])
+            sizes = [len(texts) for texts in missing]
+            for texts, rows in zip(missing, encoded.split(sizes), strict=True):
+                # Section 3.1.4: the ensemble is one mean of features, not of probabilities.
+                kept[texts] = F.normalize(rows.mean(dim=0), dim=-1)
+                self._texts.put(texts, kept[texts])
+        features = [kept[texts] for texts in prompts]
+        computed = set(missing)
+        return torch.stack(features), sum(texts not in computed for texts in prompts)
+
+    def _encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Normalised float32 features [texts, D], computed in batches of similar length."""
+        tokens = tokenize(texts, self.model.context_length)
+        lengths = tokens.argmax(dim=-1) + 1  # up to the end token
+        order = lengths.argsort()
+        batches = []
+        for rows in order.split(TEXT_BATCH):
+            cut = tokens[rows, : int(lengths[rows].max())]
+            batches.append(self.model.encode_text(cut.to(self.device)).float())
+        return F.normalize(torch.cat(batches)[order.argsort().to(self.device)], dim=-1)
+
+
+def best_device() -> str:
+    """CUDA where there is one, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _content(
+    image: Image.Image | str | Path | bytes,
+) -> tuple[str, Image.Image | bytes]:
+    """A digest of a picture's content, and the picture, read from disk no more than once."""
+    if isinstance(image, Image.Image):
+        image = open_image(image)
+        return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest(), image
+    data = read_file(image)
+    return hashlib.sha256(data).hexdigest(), data

@@ -82,6 +82,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(tensors, integers, metadata)
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """A safetensors file's own notes, without reading its tensors; none for any other file."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, safetensors.SafetensorError):
+        return {}
+
+
 def build_model(checkpoint: Checkpoint) -> CLIP:
     """A model in evaluation mode with the checkpoint's tensors themselves as its parameters.
 

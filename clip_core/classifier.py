@@ -98,8 +98,9 @@ class ZeroShotClassifier:
             self.name = "custom"
             self.model = place(model.eval(), self.device)
         else:
-            self.name = str(model)
-            checkpoint = read_checkpoint(find_file(model))
+            file = find_file(model)
+            self.name = file.name if Path(model) == file else str(model)
+            checkpoint = read_checkpoint(file)
             self.default_template = checkpoint.metadata.get("default_template")
             self.model = place(build_model(checkpoint), self.device)
         self.input_resolution: int = self.model.visual.input_resolution
@@ -177,17 +178,17 @@ class ZeroShotClassifier:
     def _encode_prompts(self, prompts: Sequence[tuple[str, ...]]) -> tuple[Tensor, int]:
         """Normalised float32 features [labels, D], and how many of them were kept."""
         kept = {texts: self._texts.get(texts) for texts in prompts}
-        missing = [texts for texts, features in kept.items() if features is None]
+        found = {texts: features for texts, features in kept.items() if features is not None}
+        missing = [texts for texts in kept if texts not in found]
+        cached = sum(texts in found for texts in prompts)
         if missing:
             encoded = self._encode_texts([text for texts in missing for text in texts])
             sizes = [len(texts) for texts in missing]
             for texts, rows in zip(missing, encoded.split(sizes), strict=True):
                 # Section 3.1.4: the ensemble is one mean of features, not of probabilities.
-                kept[texts] = F.normalize(rows.mean(dim=0), dim=-1)
-                self._texts.put(texts, kept[texts])
-        features = [kept[texts] for texts in prompts]
-        computed = set(missing)
-        return torch.stack(features), sum(texts not in computed for texts in prompts)
+                found[texts] = F.normalize(rows.mean(dim=0), dim=-1)
+                self._texts.put(texts, found[texts])
+        return torch.stack([found[texts] for texts in prompts]), cached
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Normalised float32 features [texts, D], computed in batches of similar length."""

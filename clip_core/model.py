@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -281,7 +282,7 @@ class CLIP(nn.Module):
     ) -> None:
         super().__init__()
         self.context_length = context_length
-        self.visual = visual
+        self.visual: Any = visual  # typed loosely: nn.Module hides a tower's own attributes
         self.transformer = Transformer(transformer_width, transformer_layers, transformer_heads)
         self.vocab_size = vocab_size
         self.token_embedding = nn.Embedding(vocab_size, transformer_width)
@@ -300,11 +301,12 @@ class CLIP(nn.Module):
             pool = self.visual.attnpool
             for proj in (pool.q_proj, pool.k_proj, pool.v_proj, pool.c_proj):
                 nn.init.normal_(proj.weight, std=pool.c_proj.in_features**-0.5)
-            for block in self.visual.modules():
-                if isinstance(block, Bottleneck):
-                    nn.init.zeros_(block.bn3.weight)
+            for module in self.visual.modules():
+                if isinstance(module, Bottleneck):
+                    nn.init.zeros_(module.bn3.weight)
         width, layers = self.transformer.width, self.transformer.layers
         residual_std = width**-0.5 * (2 * layers) ** -0.5
+        block: Any  # as above: nn.Sequential hides its layers' attributes
         for block in self.transformer.resblocks:
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=residual_std)

@@ -1,0 +1,91 @@
+"""Starts the page. A Space runs this file with no flags; a laptop may add some (--help)."""
+
+from __future__ import annotations
+
+import ui.zerogpu  # isort: skip  # noqa: F401  (before torch: see there)
+
+import argparse
+import os
+import sys
+
+from clip_core import CheckpointError
+from ui.models import Models
+from ui.page import build_page
+from ui.theme import CSS, THEME
+
+MAX_FILE_SIZE = "50mb"
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The flags, each with an environment variable behind it."""
+    env = os.environ.get
+    parser = argparse.ArgumentParser(
+        prog="app.py",
+        description="An interactive CLIP demo: a picture, labels in your own words.",
+        epilog="Each flag's environment variable is named in brackets; a flag wins over it.",
+    )
+    parser.add_argument(
+        "--host",
+        default=env("GRADIO_SERVER_NAME"),
+        help="address to listen on; 0.0.0.0 for every network (default 127.0.0.1) "
+        "[GRADIO_SERVER_NAME]",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=env("GRADIO_SERVER_PORT"),
+        help="port (default: the first free one from 7860) [GRADIO_SERVER_PORT]",
+    )
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        default=env("GRADIO_SHARE", "").lower() in ("1", "true"),
+        help="also open a public link through gradio's servers [GRADIO_SHARE]",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        help="bundled, or a file of weights; several may be given, the first answers unless "
+        "another is chosen (default: bundled) [CLIP_MODEL]",
+    )
+    parser.add_argument(
+        "--device",
+        default=env("CLIP_DEVICE"),
+        help="cpu, cuda or mps (default: the best there is) [CLIP_DEVICE]",
+    )
+    parser.add_argument(
+        "--queue-size",
+        type=int,
+        default=env("CLIP_QUEUE_SIZE", "100"),
+        help="how many questions may wait for an answer (default 100) [CLIP_QUEUE_SIZE]",
+    )
+    options = parser.parse_args(arguments)
+    options.model = options.model or [env("CLIP_MODEL", "bundled")]
+    if options.queue_size < 1:
+        parser.error("--queue-size must be 1 or more.")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Loads the models in the background and serves the page until it is stopped."""
+    options = parse_arguments(arguments)
+    try:
+        models = Models(options.model, options.device)
+    except (CheckpointError, ValueError) as error:
+        sys.exit(f"app.py: {error}")
+    page = build_page(models, options.queue_size)
+    page.launch(
+        server_name=options.host,
+        server_port=options.port,
+        share=options.share,
+        theme=THEME,
+        css=CSS,
+        max_file_size=MAX_FILE_SIZE,
+        footer_links=["api", "gradio"],
+        run_history=False,  # it would keep each visitor's pictures in their browser
+        ssr_mode=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,402 @@
+"""The first tab: one picture, labels in your own words, and how well each fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from clip_core import Scores
+from prompts import TemplateError, fill_all, find_label_set, label_sets, template_sets
+
+from .api import add_endpoint
+from .chart import TABLE_HEADERS, draw_chart, say, to_table
+from .export import write_files
+from .labels import LabelsError, parse_labels
+from .models import Models
+from .question import (
+    IncompleteError,
+    Question,
+    QuestionError,
+    answer_with,
+    ask,
+    see,
+    templates_for,
+)
+from .zerogpu import on_gpu
+
+EXAMPLES = Path(__file__).parent / "examples"
+# Ours, or openly licensed: examples/CREDITS.md names each. None that classifies people.
+EXAMPLE_LABELS = {
+    "cat.jpg": "cat\ndog\nrabbit\nfox\nteddy bear",
+    "coffee.jpg": "cup of coffee\nbowl of soup\nplate\nbottle\nvase",
+    "temple.jpg": "temple\ncastle\nchurch\nbridge\nlighthouse",
+    "rocket.jpg": "rocket\nairplane\nship\ncrane\ntower",
+    "flower.jpg": "flower\nmushroom\nfruit\nbutterfly\nbird",
+    "diagram.png": "diagram\ndog\ncat\nbuilding",
+}
+CUSTOM = "custom"
+PREVIEW_LABELS, PREVIEW_PROMPTS = 10, 7
+TYPING_PAUSE_MS = 400
+# Events that need no model: never queued behind those that do.
+LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+# Ends a pause after typing with the text, and one that more typing cut short with no change.
+SETTLE = f"""(text, settled) => {{
+  const typed = (window.clipTyped ??= {{}});
+  const mine = (typed.BOX = (typed.BOX ?? 0) + 1);
+  return new Promise((done) => setTimeout(
+    () => done([mine === typed.BOX ? text : settled]), {TYPING_PAUSE_MS}));
+}}"""
+
+
+class QuestionParts(NamedTuple):
+    """The components a person asks with."""
+
+    picture: gr.Image
+    square: gr.Image  # filled by the answer: what the model sees of the picture
+    labels: gr.Textbox
+    labels_note: gr.HTML
+    template: gr.Dropdown
+    model: gr.Dropdown
+    custom: gr.Textbox
+    template_note: gr.HTML
+    compare: gr.Button
+    # What was typed, once the person paused.
+    typed_labels: gr.Textbox
+    typed_custom: gr.Textbox
+
+
+class AnswerParts(NamedTuple):
+    """The components an answer fills, in this order."""
+
+    chart: gr.HTML
+    csv_file: gr.DownloadButton
+    json_file: gr.DownloadButton
+    table: gr.Dataframe
+    foot: gr.HTML
+
+
+def build_classify_tab(models: Models) -> None:
+    """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+    with gr.Row():
+        with gr.Column(scale=5, min_width=320):
+            question = _lay_out_question(models)
+        with gr.Column(scale=6, min_width=320):
+            answer = _lay_out_answer()
+            _add_starts(question)
+    _wire_notes(question, models)
+
+    @on_gpu
+    def answer_question(asked: Question) -> Scores:
+        return answer_with(models, asked)
+
+    _wire_answer(question, answer, models, answer_question)
+    add_endpoint(answer_question, question.picture, question.labels, models)
+
+
+def _lay_out_question(models: Models) -> QuestionParts:
+    first = models.names[0]
+    with gr.Row():
+        picture = gr.Image(
+            label="Picture",
+            type="filepath",
+            image_mode=None,
+            sources=["upload", "clipboard", "webcam"],
+            height=240,
+            buttons=["fullscreen"],
+            elem_id="picture",
+            placeholder="Drop a picture here, paste one, or click to choose",
+            scale=3,
+            min_width=160,
+        )
+        square = gr.Image(
+            label="The model sees",
+            interactive=False,
+            height=240,
+            buttons=[],
+            elem_id="square",
+            alt_text="The square of the picture that the model sees",
+            scale=2,
+            min_width=90,
+        )
+    labels = gr.Textbox(
+        label="Labels: one a line, or on one line with commas",
+        lines=4,
+        max_lines=8,
+        placeholder="cat\ndog\ncup of coffee",
+        elem_id="labels",
+    )
+    labels_note = gr.HTML(
+        _note(parse_labels("").note()), elem_id="labels-note", elem_classes="bare"
+    )
+    with gr.Row():
+        template = gr.Dropdown(
+            label="Prompt template",
+            choices=_template_choices(),
+            value=models.default_template(first),
+            elem_id="template",
+            scale=3,
+            min_width=170,
+        )
+        model = gr.Dropdown(
+            label="Model",
+            choices=models.names,
+            value=first,
+            elem_id="model",
+            scale=2,
+            min_width=110,
+        )
+    custom = gr.Textbox(
+        label="Your template",
+        info="Exactly one {}; {a} becomes a or an",
+        value="a photo of {a} {}.",
+        max_length=300,
+        visible=False,
+        elem_id="custom-template",
+    )
+    return QuestionParts(
+        picture=picture,
+        square=square,
+        labels=labels,
+        labels_note=labels_note,
+        template=template,
+        model=model,
+        custom=custom,
+        template_note=gr.HTML(
+            describe("", models.default_template(first), "")[1],
+            elem_id="template-note",
+            elem_classes="bare",
+        ),
+        compare=gr.Button("Compare", variant="primary", elem_id="compare"),
+        typed_labels=gr.Textbox(visible="hidden", elem_id="typed-labels"),
+        typed_custom=gr.Textbox(custom.value, visible="hidden", elem_id="typed-custom"),
+    )
+
+
+def _lay_out_answer() -> AnswerParts:
+    chart = gr.HTML(
+        say("The answer appears here as soon as there is a picture and a label or two."),
+        elem_id="chart",
+        elem_classes="bare",
+        container=True,
+    )
+    with gr.Row():
+        csv_file = gr.DownloadButton(
+            "Table as CSV", size="sm", visible=False, min_width=120, elem_id="csv"
+        )
+        json_file = gr.DownloadButton(
+            "All as JSON", size="sm", visible=False, min_width=120, elem_id="json"
+        )
+    table = gr.Dataframe(
+        headers=TABLE_HEADERS,
+        datatype=["number", "str", "str", "number", "number", "number"],
+        label="All labels, best first",
+        show_label=False,
+        interactive=False,
+        visible=False,
+        wrap=True,
+        max_height=260,
+        buttons=["fullscreen", "copy"],
+        column_widths=["65px", "130px", "180px", "80px", "100px", "75px"],
+        elem_id="table",
+    )
+    return AnswerParts(
+        chart, csv_file, json_file, table, gr.HTML("", elem_id="foot", elem_classes="bare")
+    )
+
+
+def _add_starts(question: QuestionParts) -> None:
+    """Pictures and lists of labels that fill the question by one click."""
+    examples = gr.Dataset(
+        label="Or try one of these",
+        components=[gr.Image(visible=False)],
+        samples=[[str(EXAMPLES / name)] for name in EXAMPLE_LABELS],
+        type="index",
+        layout="gallery",
+        elem_id="examples",
+    )
+    lists = [found for found in label_sets().values() if not found.about_people]
+    ready = gr.Dropdown(
+        label="Or start from a list of labels",
+        choices=[(found.title, found.name) for found in lists],
+        value=None,
+        elem_id="label-set",
+    )
+
+    def take_example(index: int) -> tuple[str, str, str]:
+        name, text = list(EXAMPLE_LABELS.items())[index]
+        return str(EXAMPLES / name), text, text
+
+    def take_list(name: str | None) -> tuple[Any, Any, Any]:
+        if name is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        chosen = find_label_set(name)
+        text = "\n".join(chosen.labels)
+        return text, text, chosen.template_set or gr.skip()
+
+    examples.click(
+        take_example, examples, [question.picture, question.labels, question.typed_labels], **LIGHT
+    )
+    ready.input(
+        take_list, ready, [question.labels, question.typed_labels, question.template], **LIGHT
+    )
+
+
+def _wire_notes(question: QuestionParts, models: Models) -> None:
+    """What follows what is typed or chosen at once, before any model is asked."""
+    for box, typed in (
+        (question.labels, question.typed_labels),
+        (question.custom, question.typed_custom),
+    ):
+        box.change(
+            None,
+            [box, typed],
+            [typed],
+            js=SETTLE.replace("BOX", str(typed.elem_id).replace("-", "_")),
+            trigger_mode="multiple",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+    gr.on(
+        [question.typed_labels.change, question.template.change, question.typed_custom.change],
+        describe,
+        [question.typed_labels, question.template, question.typed_custom],
+        [question.labels_note, question.template_note, question.custom],
+        trigger_mode="always_last",
+        **LIGHT,
+    )
+
+    def follow_model(name: str, chosen: str) -> str:
+        """The template that suits a newly chosen model, unless the person chose one."""
+        defaults = {models.default_template(known) for known in models.names}
+        return models.default_template(name) if chosen in defaults else chosen
+
+    question.model.change(
+        follow_model, [question.model, question.template], question.template, **LIGHT
+    )
+
+
+def _wire_answer(
+    question: QuestionParts,
+    parts: AnswerParts,
+    models: Models,
+    answer_question: Callable[[Question], Scores],
+) -> None:
+    """Answers by itself when the question changes, and on the button."""
+    hidden = gr.update(value=None, visible=False)
+    nothing = {
+        parts.csv_file: hidden,
+        parts.json_file: hidden,
+        parts.table: hidden,
+        parts.foot: "",
+    }
+
+    def answer(
+        image: Any, text: str, chosen: str, custom: str, model: str
+    ) -> Iterator[dict[Any, Any]]:
+        """Checks a question and answers it, or says what is missing, where the chart stands."""
+        if not models.is_ready(model):
+            yield nothing | {parts.chart: say("The model is loading; the answer follows.")}
+        try:
+            yield {question.square: see(models, model, image) if image else None}
+            asked = ask(image, text, custom if chosen == CUSTOM else chosen, model)
+            scores = answer_question(asked)
+        except QuestionError as error:
+            problem = not isinstance(error, IncompleteError)
+            yield nothing | {parts.chart: say(str(error), problem)}
+            return
+        csv_path, json_path = write_files(scores, asked, parts.csv_file.GRADIO_CACHE)
+        yield {
+            parts.chart: draw_chart(scores),
+            parts.csv_file: gr.update(value=csv_path, visible=True),
+            parts.json_file: gr.update(value=json_path, visible=True),
+            parts.table: gr.update(value=to_table(scores), visible=True),
+            parts.foot: _note(describe_run(scores)),
+        }
+
+    gr.on(
+        [
+            question.picture.change,
+            question.typed_labels.change,
+            question.template.change,
+            question.typed_custom.change,
+            question.model.change,
+            question.compare.click,
+        ],
+        answer,
+        [
+            question.picture,
+            question.labels,
+            question.template,
+            question.custom,
+            question.model,
+        ],
+        [question.square, *parts],
+        # Pictures come as uploaded, undecoded: our opener knows more formats and words its errors.
+        preprocess=False,
+        # One at a time and in order, so that an old answer never follows a newer one.
+        trigger_mode="always_last",
+        concurrency_id="model",
+        concurrency_limit=1,
+        show_progress="minimal",
+        show_progress_on=parts.chart,
+        api_visibility="private",
+    )
+
+
+def describe(text: str | None, chosen: str, custom_text: str | None) -> tuple[str, str, Any]:
+    """Notes on the labels and on the exact prompts, and whether the template's field is open."""
+    try:
+        parsed = parse_labels(text)
+        labels, labels_note = parsed.labels, _note(parsed.note())
+    except LabelsError as error:
+        labels, labels_note = (), _note(str(error), problem=True)
+    try:
+        templates = templates_for(custom_text if chosen == CUSTOM else chosen)
+        template_note = preview(templates, labels)
+    except (TemplateError, ValueError) as error:
+        template_note = _note(str(error), problem=True)
+    return labels_note, template_note, gr.update(visible=chosen == CUSTOM)
+
+
+def preview(templates: tuple[str, ...], labels: tuple[str, ...]) -> str:
+    """HTML of the exact prompts that will be scored: one to see at once, the others on a click."""
+    prompts = fill_all(templates, labels)
+    head = f"Scored as “{escape(prompts[0][0] if labels else templates[0])}”"
+    if len(templates) > 1:
+        head += f" and {len(templates) - 1} more prompts for each label, averaged"
+    items = []
+    for label, texts in list(zip(labels, prompts, strict=False))[:PREVIEW_LABELS]:
+        shown = [escape(text) for text in texts[:PREVIEW_PROMPTS]]
+        if len(texts) > PREVIEW_PROMPTS:
+            shown.append(f"… and {len(texts) - PREVIEW_PROMPTS} more")
+        items.append(f"<li>{escape(label)}: {'; '.join(shown)}</li>")
+    if len(labels) > PREVIEW_LABELS:
+        items.append(f"<li>… and {len(labels) - PREVIEW_LABELS:,} more labels</li>")
+    all_prompts = f"<details><summary>All prompts</summary><ul>{''.join(items)}</ul></details>"
+    return f'<div class="note">{head}{all_prompts if items else ""}</div>'
+
+
+def describe_run(scores: Scores) -> str:
+    """One line: which model answered where, how long it took, what was kept from before."""
+    picture = "from the cache" if scores.cached.image else "computed"
+    return (
+        f"Answered by the model “{scores.model}” on {scores.device} in "
+        f"{scores.seconds * 1000:,.0f} ms. Picture {picture}; {scores.cached.texts:,} of "
+        f"{len(scores.labels):,} labels from the cache."
+    )
+
+
+def _note(sentence: str, problem: bool = False) -> str:
+    kind = "note problem" if problem else "note"
+    return f'<div class="{kind}" role="status">{escape(sentence)}</div>'
+
+
+def _template_choices() -> list[tuple[str, str]]:
+    choices = [(template_set.title, name) for name, template_set in template_sets().items()]
+    singles = sum("{}" in name for _, name in choices)
+    return [*choices[:singles], ("custom: write your own", CUSTOM), *choices[singles:]]

@@ -1,0 +1,69 @@
+"""The answer as files to take away: CSV and JSON, with full precision."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from pathlib import Path
+
+from clip_core import Scores
+
+from .question import Question
+
+# Spreadsheets run a cell that begins with one of these as a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_files(scores: Scores, question: Question, folder: str | Path) -> tuple[str, str]:
+    """Writes an answer as CSV and as JSON under `folder`; returns the two paths.
+
+    Each answer gets a directory whose name can't be guessed, and
+    the files' names say what they hold: picture, number of labels, model.
+    """
+    name = "-".join(
+        [
+            "scores",
+            _plain(Path(question.picture).stem) or "picture",
+            f"{len(scores.labels)}-labels",
+            _plain(Path(scores.model).stem),
+        ]
+    )
+    directory = Path(folder) / secrets.token_hex(16)
+    directory.mkdir(parents=True)
+    csv_path, json_path = directory / f"{name}.csv", directory / f"{name}.json"
+    csv_path.write_text(to_csv(scores), encoding="utf-8", newline="")
+    json_path.write_text(to_json(scores, question), encoding="utf-8")
+    return str(csv_path), str(json_path)
+
+
+def to_csv(scores: Scores) -> str:
+    """CSV, a row for each label, best first; text that a spreadsheet would run is made harmless."""
+    frame = scores.to_frame()
+    for column in ("label", "prompt"):
+        frame[column] = [disarm(text) for text in frame[column]]
+    columns = ["rank", "label", "prompt", "probability", "cosine_similarity", "logit"]
+    return frame[columns].to_csv(index=False)
+
+
+def to_json(scores: Scores, question: Question) -> str:
+    """JSON: the picture's name, the model, the template, and each label with all its prompts."""
+    frame = scores.to_frame().drop(columns="prompt")
+    prompts = dict(zip(scores.labels, scores.prompts, strict=True))
+    rows = [row | {"prompts": prompts[row["label"]]} for row in frame.to_dict(orient="records")]
+    answer = {
+        "picture": question.picture,
+        "model": scores.model,
+        "template": question.template,
+        "scores": rows,
+    }
+    return json.dumps(answer, indent=2, ensure_ascii=False)
+
+
+def disarm(cell: str) -> str:
+    """A cell's text with an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", text)[:40].strip("-").lower()

@@ -1,0 +1,70 @@
+"""What a person typed as labels -> the labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_LABELS = 1000
+# No text this long fits a 77-token context, and splitting one into tokens takes quadratic time.
+MAX_LABEL_CHARACTERS = 2000
+
+
+class LabelsError(ValueError):
+    """The labels can't be used; the message is one sentence for the person who typed them."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels in the order typed, and how many were left out as repetitions."""
+
+    labels: tuple[str, ...]
+    repeated: int
+
+    def note(self) -> str:
+        """One line on what was understood, for the page."""
+        count = len(self.labels)
+        if not count:
+            return "No labels yet: type at least two."
+        words = f"{count:,} label{'s' * (count != 1)}"
+        if self.repeated:
+            words += f"; {self.repeated:,} repeated left out"
+        if count == 1:
+            words += ". One label alone always gets 100 %: add another to compare it with"
+        return words + "."
+
+
+def parse_labels(text: str | Sequence[str] | None) -> Labels:
+    """Labels one a line, or on a single line between semicolons, or else between commas.
+
+    Blank ones fold away. So do repetitions, whatever their capitals and spaces, since the models
+    read lower-case text. A list of strings is taken as it is, one label an item.
+
+    Raises LabelsError above `MAX_LABELS` labels, or for one above `MAX_LABEL_CHARACTERS`.
+    """
+    if text is None:
+        text = ""
+    typed = split_labels(text) if isinstance(text, str) else [str(item) for item in text]
+    typed = [folded for label in typed if (folded := " ".join(label.split()))]
+    labels = {label.casefold(): label for label in reversed(typed)}  # the first spelling stays
+    for label in typed:
+        if len(label) > MAX_LABEL_CHARACTERS:
+            raise LabelsError(
+                f"The label “{label[:40]}…” has {len(label):,} characters: shorten it to a few "
+                "words."
+            )
+    if len(labels) > MAX_LABELS:
+        raise LabelsError(
+            f"These are {len(labels):,} labels; at most {MAX_LABELS:,} can be compared at once."
+        )
+    return Labels(tuple(reversed(labels.values())), len(typed) - len(labels))
+
+
+def split_labels(text: str) -> list[str]:
+    """The pieces of a text: its lines, or the parts of its only line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) != 1:
+        return lines
+    separator = "[;；]" if re.search("[;；]", lines[0]) else "[,，、]"
+    return re.split(separator, lines[0])

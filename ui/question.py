@@ -1,0 +1,113 @@
+"""What a person put on the page -> a question that a model can answer, or what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from clip_core import CheckpointError, ImageError, Scores, TextTooLongError
+from prompts import TemplateError, fill_all, find_template_set, validate
+
+from .labels import LabelsError, parse_labels
+from .models import Models
+
+
+class QuestionError(ValueError):
+    """Something is wrong; the message is one sentence for the person who asks."""
+
+
+class IncompleteError(QuestionError):
+    """Nothing is wrong, but something is still missing."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A picture, labels and prompts that have been checked, for one model."""
+
+    path: str
+    picture: str  # the file's name as the person knows it
+    labels: tuple[str, ...]
+    template: str  # what the person chose: a template, or the name of a set
+    prompts: list[list[str]]
+    model: str
+
+
+def ask(
+    image: Mapping[str, Any] | None, labels: str | Sequence[str] | None, template: str, model: str
+) -> Question:
+    """Checks a question: an uploaded picture as gradio's file data, labels as typed.
+
+    template: one that holds {}, or the name of a set. Raises QuestionError, or IncompleteError when
+    the picture or the labels are still to come.
+    """
+    if not image:
+        raise IncompleteError("Drop in a picture to get an answer.")
+    try:
+        parsed = parse_labels(labels)
+        templates = templates_for(template)
+    except (LabelsError, TemplateError, ValueError) as error:
+        raise QuestionError(str(error)) from error
+    if not parsed.labels:
+        raise IncompleteError("Type at least two labels to get an answer.")
+    path = uploaded_path(image)
+    picture = str(image.get("orig_name") or Path(path).name)
+    prompts = fill_all(templates, parsed.labels)
+    return Question(path, picture, parsed.labels, template, prompts, model)
+
+
+def answer_with(models: Models, question: Question) -> Scores:
+    """Scores a question. Raises QuestionError, with one sentence, where the model can't."""
+    try:
+        classifier = models.get(question.model)
+        return classifier.score(question.path, question.labels, question.prompts)
+    except TextTooLongError as error:
+        label = next(
+            label
+            for label, prompts in zip(question.labels, question.prompts, strict=True)
+            if error.text in prompts
+        )
+        raise QuestionError(
+            f"The label “{shorten(label)}” has {error.tokens} tokens in its prompt, and the model "
+            f"reads at most {error.context_length}: shorten it."
+        ) from error
+    except CheckpointError as error:
+        raise QuestionError(f"The model {question.model} could not be loaded. {error}") from error
+    except (ImageError, ValueError) as error:
+        raise QuestionError(str(error)) from error
+
+
+def see(models: Models, model: str, image: Mapping[str, Any]) -> Image.Image:
+    """The square of an uploaded picture that a model sees. Raises QuestionError."""
+    try:
+        return models.get(model).square(uploaded_path(image))
+    except CheckpointError as error:
+        raise QuestionError(f"The model {model} could not be loaded. {error}") from error
+    except (ImageError, ValueError) as error:
+        raise QuestionError(str(error)) from error
+
+
+def templates_for(template: str | None) -> tuple[str, ...]:
+    """The templates that a choice stands for. Raises TemplateError or ValueError, one sentence."""
+    if not template:
+        raise TemplateError("The template is empty: write one that holds {} once.")
+    if "{" in template or "}" in template:
+        validate(template)
+        return (template,)
+    return find_template_set(template).templates
+
+
+def uploaded_path(image: Mapping[str, Any]) -> str:
+    """Where gradio put an upload; it has checked that the file lies in its upload folder."""
+    path = image.get("path")
+    if not path:
+        raise QuestionError("This picture did not arrive as a file: upload it once more.")
+    return str(path)
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """A text cut for a message."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,47 @@
+"""How the page looks: the theme, and the few rules of CSS that the theme can't say."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+THEME = gr.themes.Default(
+    primary_hue="indigo",
+    neutral_hue="slate",
+    font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+    font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+)
+
+# Colours come from the theme's variables, so that light and dark both follow.
+CSS = """
+.gradio-container { max-width: min(1240px, 100vw) !important; min-width: 0; margin: 0 auto; }
+/* A wide table scrolls within itself; without this it would widen the page on a phone. */
+.gradio-container .main, .gradio-container .wrap, .gradio-container main,
+.gradio-container .column { min-width: 0; max-width: 100%; }
+#table { max-width: 100%; overflow-x: auto; }
+#table th, #table td { font-family: var(--font); overflow-wrap: normal; word-break: normal; }
+#square img { width: 100%; height: 100%; object-fit: contain; }
+@media (max-width: 480px) { .gradio-container .main { padding-inline: .75rem !important; } }
+#title h1 { margin: 0; font-size: 1.5rem; }
+#title p { margin: .15rem 0 0; color: var(--body-text-color-subdued); }
+.bare .html-container { padding: 0; }
+.note { font-size: .85rem; color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
+.note.problem, .chart .problem { color: var(--error-text-color); }
+.note details { margin-top: .25rem; max-height: 14rem; overflow: auto; }
+.note summary { cursor: pointer; }
+.note ol, .note ul { margin: .25rem 0; padding-left: 1.25rem; }
+.chart { padding: .6rem .9rem; min-height: 6rem; overflow-wrap: anywhere; }
+.chart .empty, .chart .problem { padding: 1.5rem .5rem; text-align: center; }
+.chart .empty { color: var(--body-text-color-subdued); }
+.chart .row { margin: .4rem 0; }
+.chart .words { display: flex; gap: 1rem; justify-content: space-between; }
+.chart .share { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.chart .track { height: .5rem; border-radius: .25rem; background: var(--neutral-200);
+  overflow: hidden; }
+.dark .chart .track { background: var(--neutral-700); }
+.chart .bar { height: 100%; border-radius: .25rem; background: var(--primary-300); }
+.chart .best .words { font-weight: 600; font-size: 1.1rem; }
+.chart .best .bar { background: var(--primary-600); }
+.dark .chart .bar { background: var(--primary-700); }
+.dark .chart .best .bar { background: var(--primary-400); }
+.chart .more { color: var(--body-text-color-subdued); font-size: .85rem; margin-top: .5rem; }
+"""

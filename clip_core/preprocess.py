@@ -28,7 +28,8 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 # What a picture may be. A list, so that no other decoder ever sees a stranger's bytes.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF", "BMP")
+# JPEG covers MPO, which phones write.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF", "BMP")
 MAX_PIXELS = 120_000_000  # the largest phone sensor in common use gives 108 million
 MAX_SIDES_RATIO = 50  # the short side is scaled up to the model's: longer strips would fill memory
 

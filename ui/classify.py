@@ -125,8 +125,9 @@ def _lay_out_question(models: Models) -> QuestionParts:
         )
     labels = gr.Textbox(
         label="Labels: one a line, or on one line with commas",
-        lines=4,
-        max_lines=8,
+        # As many at most: fitting its height to a thousand lines stops the browser for seconds.
+        lines=5,
+        max_lines=5,
         placeholder="cat\ndog\ncup of coffee",
         elem_id="labels",
     )
@@ -358,7 +359,7 @@ def describe(text: str | None, chosen: str, custom_text: str | None) -> tuple[st
     try:
         templates = templates_for(custom_text if chosen == CUSTOM else chosen)
         template_note = preview(templates, labels)
-    except (TemplateError, ValueError) as error:
+    except TemplateError as error:
         template_note = _note(str(error), problem=True)
     return labels_note, template_note, gr.update(visible=chosen == CUSTOM)
 

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from clip_core import CheckpointError, ImageError, Scores, TextTooLongError
-from prompts import TemplateError, fill_all, find_template_set, validate
+from prompts import TemplateError, fill_all, template_sets, validate
 
 from .labels import LabelsError, parse_labels
 from .models import Models
@@ -49,7 +49,7 @@ def ask(
     try:
         parsed = parse_labels(labels)
         templates = templates_for(template)
-    except (LabelsError, TemplateError, ValueError) as error:
+    except (LabelsError, TemplateError) as error:
         raise QuestionError(str(error)) from error
     if not parsed.labels:
         raise IncompleteError("Type at least two labels to get an answer.")
@@ -91,13 +91,17 @@ def see(models: Models, model: str, image: Mapping[str, Any]) -> Image.Image:
 
 
 def templates_for(template: str | None) -> tuple[str, ...]:
-    """The templates that a choice stands for. Raises TemplateError or ValueError, one sentence."""
+    """The templates that a choice stands for: those of a set by its name, or the text itself.
+
+    Raises TemplateError, with one sentence, for a text that is no template.
+    """
     if not template:
         raise TemplateError("The template is empty: write one that holds {} once.")
-    if "{" in template or "}" in template:
-        validate(template)
-        return (template,)
-    return find_template_set(template).templates
+    sets = template_sets()
+    if template in sets:
+        return sets[template].templates
+    validate(template)
+    return (template,)
 
 
 def uploaded_path(image: Mapping[str, Any]) -> str:

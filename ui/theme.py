@@ -19,6 +19,7 @@ CSS = """
 .gradio-container .column { min-width: 0; max-width: 100%; }
 #table { max-width: 100%; overflow-x: auto; }
 #table th, #table td { font-family: var(--font); overflow-wrap: normal; word-break: normal; }
+#labels textarea { overflow-y: auto !important; }
 #square img { width: 100%; height: 100%; object-fit: contain; }
 @media (max-width: 480px) { .gradio-container .main { padding-inline: .75rem !important; } }
 #title h1 { margin: 0; font-size: 1.5rem; }

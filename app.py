@@ -73,6 +73,10 @@ def main(arguments: list[str] | None = None) -> None:
         models = Models(options.model, options.device)
     except (CheckpointError, ValueError) as error:
         sys.exit(f"app.py: {error}")
+    if ui.zerogpu.ON_ZEROGPU:
+        # Weights that are in place when the page starts are what its GPU processes inherit.
+        for name in models.names:
+            models.get(name)
     page = build_page(models, options.queue_size)
     page.launch(
         server_name=options.host,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ui.zerogpu  # isort: skip  # noqa: F401  (before torch: see there)
+import ui.zerogpu  # isort: skip  (before torch: see there)
 
 import argparse
 import os

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prompts import fill_all, find_template_set, validate
 
-from . import CheckpointError, ImageError, Scores, TextTooLongError, ZeroShotClassifier
+from . import Scores, ZeroShotClassifier
 from .load import available_models
 
 PICTURE_SUFFIXES = (
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         templates = _templates(options.template, classifier)
         prompts = fill_all(templates, labels)
         answers = {picture: classifier.score(picture, labels, prompts) for picture in pictures}
-    except (CheckpointError, ImageError, TextTooLongError, ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:
         print(f"clip_core: {error}", file=sys.stderr)
         return 2
     _print(answers, options)

@@ -32,8 +32,8 @@ def load(
     name_or_path: "bundled", or a file: a published archive, a state dict or safetensors. device:
     CUDA where there is one, otherwise the CPU, unless named. On CUDA the weights are float16 as
     published, elsewhere float32. jit: kept for compatibility; an archive's code is never run, the
-    model is always this package's own, and asking for another draws a warning. download_root: kept
-    for compatibility, where published files are kept.
+    model is always this package's own, and asking for another draws a warning. download_root: taken
+    for compatibility; nothing is downloaded.
 
     The transform maps a PIL picture to float32 [3, input_resolution, input_resolution].
 
@@ -47,11 +47,11 @@ def load(
         )
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build_model(read_checkpoint(find_file(name_or_path, download_root)))
+    model = build_model(read_checkpoint(find_file(name_or_path)))
     return place(model, device), preprocess(model.visual.input_resolution)
 
 
-def find_file(name_or_path: str | Path, download_root: str | None = None) -> Path:
+def find_file(name_or_path: str | Path) -> Path:
     """The file that holds a model's weights.
 
     Raises CheckpointError when there is none, saying which file is wanted.

@@ -47,8 +47,9 @@ def parse_labels(text: str | Sequence[str] | None) -> Labels:
         text = ""
     typed = split_labels(text) if isinstance(text, str) else [str(item) for item in text]
     typed = [folded for label in typed if (folded := " ".join(label.split()))]
-    labels = {label.casefold(): label for label in reversed(typed)}  # the first spelling stays
+    labels: dict[str, str] = {}
     for label in typed:
+        labels.setdefault(label.casefold(), label)  # the first spelling stays, in its place
         if len(label) > MAX_LABEL_CHARACTERS:
             raise LabelsError(
                 f"The label “{label[:40]}…” has {len(label):,} characters: shorten it to a few "
@@ -58,7 +59,7 @@ def parse_labels(text: str | Sequence[str] | None) -> Labels:
         raise LabelsError(
             f"These are {len(labels):,} labels; at most {MAX_LABELS:,} can be compared at once."
         )
-    return Labels(tuple(reversed(labels.values())), len(typed) - len(labels))
+    return Labels(tuple(labels.values()), len(typed) - len(labels))
 
 
 def split_labels(text: str) -> list[str]:

@@ -43,7 +43,8 @@ def to_csv(scores: Scores) -> str:
     for column in ("label", "prompt"):
         frame[column] = [disarm(text) for text in frame[column]]
     columns = ["rank", "label", "prompt", "probability", "cosine_similarity", "logit"]
-    return frame[columns].to_csv(index=False)
+    # Line ends as in RFC 4180; with these a lone return within a label is quoted too.
+    return frame[columns].to_csv(index=False, lineterminator="\r\n")
 
 
 def to_json(scores: Scores, question: Question) -> str:

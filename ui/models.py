@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from clip_core import ZeroShotClassifier
+from clip_core import CheckpointError, ZeroShotClassifier
 from clip_core.checkpoints import read_metadata
 from clip_core.load import find_file
 
@@ -45,7 +45,10 @@ class Models:
         """The classifier, once it is loaded. Raises what loading it raised, or a ValueError."""
         if name not in self._loading:
             raise ValueError(f"There is no model {name!r} here: choose {' or '.join(self.names)}.")
-        return self._loading[name].result()
+        try:
+            return self._loading[name].result()
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(self._files[name]), name)) from error
 
     def default_template(self, name: str) -> str:
         """The template, or the name of the set of templates, that measured best for a model."""

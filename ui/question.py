@@ -109,6 +109,8 @@ def uploaded_path(image: Mapping[str, Any]) -> str:
     path = image.get("path")
     if not path:
         raise QuestionError("This picture did not arrive as a file: upload it once more.")
+    if not Path(path).is_file():  # uploads are deleted after a day; a page may be open for longer
+        raise QuestionError("This picture is no longer here: upload it once more.")
     return str(path)
 
 

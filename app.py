@@ -78,17 +78,20 @@ def main(arguments: list[str] | None = None) -> None:
         for name in models.names:
             models.get(name)
     page = build_page(models, options.queue_size)
-    page.launch(
-        server_name=options.host,
-        server_port=options.port,
-        share=options.share,
-        theme=THEME,
-        css=CSS,
-        max_file_size=MAX_FILE_SIZE,
-        footer_links=["api", "gradio"],
-        run_history=False,  # it would keep each visitor's pictures in their browser
-        ssr_mode=False,
-    )
+    try:
+        page.launch(
+            server_name=options.host,
+            server_port=options.port,
+            share=options.share,
+            theme=THEME,
+            css=CSS,
+            max_file_size=MAX_FILE_SIZE,
+            footer_links=["api", "gradio"],
+            run_history=False,  # it would keep each visitor's pictures in their browser
+            ssr_mode=False,
+        )
+    except OSError as error:
+        sys.exit(f"app.py: The page can't listen there: choose another --port or --host. {error}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import torch
+
 from clip_core import CheckpointError, ZeroShotClassifier
 from clip_core.checkpoints import read_metadata
 from clip_core.load import find_file
@@ -19,13 +21,19 @@ class Models:
 
     names: what `clip_core.load` takes. On the page a file goes by its name without its folders,
     which are nobody's business there. Raises CheckpointError when there is no such file, ValueError
-    when two have the same name.
+    when two have the same name or there is no such device.
     """
 
     def __init__(self, names: Sequence[str], device: str | None = None) -> None:
         self._files = {Path(name).name: find_file(name) for name in names}
         if len(self._files) < len(names):
             raise ValueError("Two of these models have the same file name: rename one.")
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:  # which one depends on torch's build
+            raise ValueError(
+                f"The device {device!r} can't be used here: name none to take the best there is."
+            ) from error
         loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-loader")
         self._loading: dict[str, Future[ZeroShotClassifier]] = {
             Path(name).name: loader.submit(ZeroShotClassifier, name, device) for name in names

@@ -1,0 +1,87 @@
+"""The parts of the recipe that can go wrong silently."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageFont
+
+from training import diagrams
+from training.imagenet import ImageNetClass
+from training.names import Names, sample_pairs
+from training.prototypes import build_bank, learn_prototypes
+from training.wordnet import WordNet, parse_counts
+from training.work import Work
+
+
+def test_a_stage_is_written_whole_and_made_once(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    assert work.make("a/x.pt", lambda: torch.arange(3)).tolist() == [0, 1, 2]
+    assert work.make("a/x.pt", lambda: pytest.fail("made twice")).tolist() == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="half way"):
+        work.make("y.pt", _fail)
+    assert not work.path("y.pt").exists()
+
+
+def _fail() -> None:
+    raise RuntimeError("half way")
+
+
+def test_no_two_names_of_a_batch_clash() -> None:
+    count = 60
+    clash = torch.eye(count, dtype=torch.bool)
+    clash[::2, ::2] = True  # all even names are synonyms
+    names = Names(
+        texts=[],
+        vectors=torch.zeros(3, count, 384),
+        pictures=[[2 * i, 2 * i + 1] for i in range(count)],
+        is_drawing=torch.arange(count) < 10,
+        clash=clash,
+    )
+    chosen, pictures = sample_pairs(names, 40, 8, torch.Generator().manual_seed(0))
+    inside = clash[chosen.unsqueeze(1), chosen]
+    assert torch.equal(inside, torch.eye(len(chosen), dtype=torch.bool))
+    assert (pictures // 2 == chosen).all()
+    assert sum(name % 2 == 0 for name in chosen.tolist()) == 1
+
+
+def test_prototypes_learn_their_kinds_and_keep_their_length() -> None:
+    torch.manual_seed(0)
+    classes = [
+        ImageNetClass("1", ("Samoyed",), (("dog", 1),)),
+        ImageNetClass("2", ("sloop",), (("boat", 1),)),
+    ]
+    bank = build_bank(classes, ["train", "pear"])
+    said = F.normalize(torch.randn(3, len(bank.words), 16) * 0.1 + torch.randn(1, 6, 16), dim=-1)
+    number = {word: i for i, word in enumerate(bank.words)}
+    start = 3 * F.normalize(said[0, [number["train"], number["sloop"]]], dim=1)  # a wrong Samoyed
+    wordnet = WordNet({}, {}, parse_counts(["dog%1:05:00:: 1 42", "boat%1:06:00:: 1 20"]))
+    learnt = learn_prototypes(start, bank, said, wordnet, seed=0)
+    assert torch.allclose(learnt.norm(dim=1), start.norm(dim=1))
+    fit = F.normalize(learnt, dim=1) @ said.mean(0).T
+    assert fit[0, number["dog"]] > fit[0, number["boat"]]
+    assert fit[0, number["dog"]] > fit[0, number["pear"]]
+    assert fit[1, number["boat"]] > fit[1, number["dog"]]
+
+
+@pytest.mark.parametrize("draw", [diagrams.flow_chart, diagrams.network, diagrams.tree])
+def test_a_seed_draws_the_same_diagram_again(draw, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    plain = ImageFont.load_default()
+    monkeypatch.setattr(diagrams.Sketchbook, "__init__", _without_fonts)
+    monkeypatch.setattr(diagrams.Sketchbook, "font", lambda *_: plain)
+
+    def drawn(seed: int) -> Image.Image:
+        return draw(diagrams.Sketchbook(random.Random(seed), ["dog", "cat"], Path()))
+
+    assert np.array_equal(drawn(1), drawn(1))
+    assert len({drawn(seed).tobytes() for seed in range(5)}) == 5
+    assert np.asarray(drawn(1)).std() > 5  # something is on the page
+
+
+def _without_fonts(self, r: random.Random, words: list[str], fonts: Path) -> None:  # type: ignore[no-untyped-def]
+    self.r, self.words = r, words

@@ -1,0 +1,1 @@
+"""Rebuilds the bundled model from package registries alone: `python -m training`."""

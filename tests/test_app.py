@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import app
+
+ROOT = Path(__file__).parents[1]
+VARIABLES = (
+    "GRADIO_SERVER_NAME",
+    "GRADIO_SERVER_PORT",
+    "GRADIO_SHARE",
+    "CLIP_MODEL",
+    "CLIP_DEVICE",
+    "CLIP_QUEUE_SIZE",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def run_app(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "app.py", *flags],
+        cwd=ROOT,
+        env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_needs_no_flags() -> None:
+    options = app.parse_arguments([])
+    assert vars(options) == {
+        "host": None,
+        "port": None,
+        "share": False,
+        "model": ["bundled"],
+        "device": None,
+        "queue_size": 100,
+    }
+
+
+def test_flags() -> None:
+    line = "--host 0.0.0.0 --port 8000 --share --model a.pt --model b.pt --device cpu"
+    options = app.parse_arguments([*line.split(), "--queue-size", "5"])
+    assert vars(options) == {
+        "host": "0.0.0.0",
+        "port": 8000,
+        "share": True,
+        "model": ["a.pt", "b.pt"],
+        "device": "cpu",
+        "queue_size": 5,
+    }
+
+
+def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = ("0.0.0.0", "8000", "true", "a.pt", "cpu", "5")
+    for name, value in zip(VARIABLES, values, strict=True):
+        monkeypatch.setenv(name, value)
+    options = app.parse_arguments([])
+    assert vars(options) == {
+        "host": "0.0.0.0",
+        "port": 8000,
+        "share": True,
+        "model": ["a.pt"],
+        "device": "cpu",
+        "queue_size": 5,
+    }
+    line = "--host 127.0.0.1 --port 9 --model b.pt --device cuda --queue-size 7"
+    options = app.parse_arguments(line.split())
+    assert (options.host, options.port, options.model) == ("127.0.0.1", 9, ["b.pt"])
+    assert (options.device, options.queue_size) == ("cuda", 7)
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "no"])
+def test_share_is_off_unless_asked_for(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_SHARE", value)
+    assert app.parse_arguments([]).share is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "complaint"),
+    [
+        (["--queue-size", "0"], {}, "--queue-size must be 1 or more."),
+        ([], {"CLIP_QUEUE_SIZE": "many"}, "invalid int value: 'many'"),
+        (["--port", "http"], {}, "invalid int value: 'http'"),
+        (["cat.jpg"], {}, "unrecognized arguments: cat.jpg"),
+    ],
+)
+def test_what_cannot_be_a_flag(
+    flags: list[str],
+    variables: dict[str, str],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        app.parse_arguments(flags)
+    assert caught.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_help_names_each_flag_and_its_variable() -> None:
+    run = run_app("--help")
+    assert run.returncode == 0
+    for flag in ("--host", "--port", "--share", "--model", "--device", "--queue-size"):
+        assert flag in run.stdout
+    for name in VARIABLES:
+        assert f"[{name}]" in run.stdout
+
+
+def test_a_wrong_model_is_one_line_and_no_traceback() -> None:
+    run = run_app("--model", "none.pt")
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.startswith("app.py: Model none.pt not found: ")
+    assert len(run.stderr.splitlines()) == 1, run.stderr
+
+
+def refusal(*flags: str) -> str:
+    """What main() leaves with; Python prints it alone, as the test above has seen."""
+    with pytest.raises(SystemExit) as caught:
+        app.main(list(flags))
+    message = str(caught.value)
+    assert message.startswith("app.py: ")
+    assert "\n" not in message
+    return message
+
+
+def test_a_published_name_says_which_file_to_get() -> None:
+    message = refusal("--model", "ViT-B/32")
+    assert "ViT-B-32.pt" in message
+    assert "SHA-256" in message
+
+
+@pytest.mark.parametrize("device", ["abacus", "meta:x"])
+def test_no_such_device(device: str, tiny_model: Path) -> None:
+    assert f"The device {device!r} can't be used here" in refusal(
+        "--model", str(tiny_model), "--device", device
+    )
+
+
+def test_two_models_of_one_file_name(tiny_model: Path, tmp_path: Path) -> None:
+    again = tmp_path / tiny_model.name
+    again.write_bytes(tiny_model.read_bytes())
+    assert refusal("--model", str(tiny_model), "--model", str(again)) == (
+        "app.py: Two of these models have the same file name: rename one."
+    )
+
+
+def test_a_port_that_is_taken(tiny_model: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        message = refusal("--model", str(tiny_model), "--host", "127.0.0.1", "--port", port)
+    assert "choose another --port" in message
+    assert port in message

@@ -29,14 +29,15 @@ from .question import (
 from .zerogpu import on_gpu
 
 EXAMPLES = Path(__file__).parent / "examples"
-# Ours, or openly licensed: examples/CREDITS.md names each. None that classifies people.
+# Ours, or openly licensed: examples/CREDITS.md names each. None that classifies people. The first
+# label is the right one.
 EXAMPLE_LABELS = {
     "cat.jpg": "cat\ndog\nrabbit\nfox\nteddy bear",
     "coffee.jpg": "cup of coffee\nbowl of soup\nplate\nbottle\nvase",
-    "temple.jpg": "temple\ncastle\nchurch\nbridge\nlighthouse",
-    "rocket.jpg": "rocket\nairplane\nship\ncrane\ntower",
-    "flower.jpg": "flower\nmushroom\nfruit\nbutterfly\nbird",
-    "diagram.png": "diagram\ndog\ncat\nbuilding",
+    "temple.jpg": "temple\nbridge\nlighthouse\nwaterfall\nboat",
+    "flower.jpg": "flower\ncar\ndog\nteapot\nboat",
+    "chart.png": "bar chart\npie chart\nmap\ndiagram\ntable",
+    "diagram.png": "diagram\nbar chart\nmap\nphoto\npage of text",
 }
 CUSTOM = "custom"
 PREVIEW_LABELS, PREVIEW_PROMPTS = 10, 7

@@ -203,7 +203,7 @@ def _lay_out_answer() -> AnswerParts:
         wrap=True,
         max_height=260,
         buttons=["fullscreen", "copy"],
-        column_widths=["65px", "130px", "180px", "80px", "100px", "75px"],
+        column_widths=["60px", "130px", "165px", "105px", "95px", "75px"],
         elem_id="table",
     )
     return AnswerParts(

@@ -9,6 +9,8 @@ THEME = gr.themes.Default(
     neutral_hue="slate",
     font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
     font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+).set(
+    body_text_color_subdued="*neutral_500",  # the theme's own is too pale to read on white
 )
 
 # Colours come from the theme's variables, so that light and dark both follow.
@@ -18,7 +20,10 @@ CSS = """
 .gradio-container .main, .gradio-container .wrap, .gradio-container main,
 .gradio-container .column { min-width: 0; max-width: 100%; }
 #table { max-width: 100%; overflow-x: auto; }
-#table th, #table td { font-family: var(--font); overflow-wrap: normal; word-break: normal; }
+#table th, #table [role="gridcell"] * { font-family: var(--font); overflow-wrap: normal;
+  word-break: normal; font-variant-numeric: tabular-nums; }
+#table [role="gridcell"][aria-colindex="2"] *, #table [role="gridcell"][aria-colindex="3"] * {
+  overflow-wrap: anywhere; }
 #labels textarea { overflow-y: auto !important; }
 #square img { width: 100%; height: 100%; object-fit: contain; }
 @media (max-width: 480px) { .gradio-container .main { padding-inline: .75rem !important; } }

@@ -23,7 +23,7 @@ from clip_core import CLIP, ZeroShotClassifier, load, tokenize
 
 from .basic_words import BASIC_WORDS, basic_word, basic_words
 from .features import look, look_at_files
-from .heldout import Picture, gcompris, graphviz_diagrams, half, stamps
+from .heldout import Picture, cartoons, gcompris, graphviz_diagrams, half, stamps, unpack_gcompris
 from .imagenet import read_classes
 from .measures import Accuracy, accuracy, fit_scale, question_calibration, twenty_ways
 from .packages import HELD_OUT, fetch
@@ -113,15 +113,14 @@ def main() -> None:
     models = [load(file, device="cpu")[0] for file in arguments.files]
     packages = arguments.work / "packages"
     folders = [fetch(package, packages) for package in HELD_OUT]
-    pictures = {
-        "gcompris": gcompris(folders[0], arguments.work / "gcompris"),
-        "stamps": stamps(folders[1]),
-    }
+    activities = unpack_gcompris(folders[0], arguments.work / "gcompris")
+    pictures = {"gcompris": gcompris(activities), "stamps": stamps(folders[1])}
     collections = {key: see(models[0], some) for key, some in pictures.items()}
+    drawn = see(models[0], cartoons(activities))
     if arguments.fit:
         fit(models, collections)
         return
-    print_table(models, collections)
+    print_table(models, collections, drawn)
     wordnet = read_wordnet(fetch("wordnet-base", packages))
     classes = read_classes(wordnet)
     common = sorted(word for word, count in wordnet.counts.items() if count >= 10)
@@ -146,37 +145,38 @@ def fit(models: list[CLIP], collections: dict[str, Seen]) -> None:
         print(f"{template!r}: logit scale {scales}")
 
 
-def print_table(models: list[CLIP], collections: dict[str, Seen]) -> None:
+def print_table(models: list[CLIP], collections: dict[str, Seen], drawn: Seen) -> None:
+    """drawn: cartoons, which nothing is chosen by."""
     from open_clip import IMAGENET_CLASSNAMES  # noqa: PLC0415  slow to import
 
     teacher = Teacher()
     names = teacher.embed([article(f"a photo of a {name}.") for name in IMAGENET_CLASSNAMES])
     print("| pictures, template, model | top-1 | top-5 | 20-way | seeds | ECE |")
     print("|---|---|---|---|---|---|")
-    baseline = {
-        (key, t): conse(seen, names, teacher, t)
-        for key, seen in collections.items()
-        for t in TEMPLATES
-    }
-    for key, seen in collections.items():
-        for part in ("choose", "report", "whole"):
-            for template in TEMPLATES:
-                # the baseline has no scale of its own: it is given the best for the choosing half
-                plain, right = part_of(baseline[key, template], seen, part)
-                chosen = [
-                    twenty_ways(*part_of(baseline[other, template], collections[other], "choose"))
-                    for other in collections
-                ]
-                ece = question_calibration(twenty_ways(plain, right), fit_scale(chosen))
-                head = f"{key}, {part} ({len(right)}), `{template}`"
-                print(line(f"{head}, ConSE", [accuracy(plain, right)], [ece]))
-                results, errors = [], []
-                for model in models:
-                    ours, right = part_of(similarities(model, seen, template), seen, part)
-                    results.append(accuracy(ours, right))
-                    scale = model.logit_scale.exp().item()
-                    errors.append(question_calibration(twenty_ways(ours, right), scale))
-                print(line(f"{head}, bundled", results, errors))
+    parts = [(key, part) for key in collections for part in ("choose", "report", "whole")]
+    everything = {**collections, "cartoons": drawn}
+    for template in TEMPLATES:
+        baseline = {key: conse(seen, names, teacher, template) for key, seen in everything.items()}
+        # the baseline has no scale of its own: it is given the best for the choosing halves
+        baseline_scale = fit_scale(
+            [
+                twenty_ways(*part_of(baseline[key], seen, "choose"))
+                for key, seen in collections.items()
+            ]
+        )
+        for key, part in [*parts, ("cartoons", "whole")]:
+            seen = everything[key]
+            plain, right = part_of(baseline[key], seen, part)
+            head = f"{key}, {part} ({len(right)}), `{template}`"
+            ece = question_calibration(twenty_ways(plain, right), baseline_scale)
+            print(line(f"{head}, ConSE", [accuracy(plain, right)], [ece]))
+            results, errors = [], []
+            for model in models:
+                ours, right = part_of(similarities(model, seen, template), seen, part)
+                results.append(accuracy(ours, right))
+                scale = model.logit_scale.exp().item()
+                errors.append(question_calibration(twenty_ways(ours, right), scale))
+            print(line(f"{head}, bundled", results, errors))
 
 
 def print_basic_words(model: CLIP, table: dict[int, str]) -> None:

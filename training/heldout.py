@@ -18,6 +18,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from .listed import listed
+
 GCOMPRIS_FOLDERS = (
     "erase/resource",
     "explore_farm_animals/resource/animals",
@@ -68,22 +70,43 @@ STAMPS_LEFT_OUT = frozenset(
 )
 
 
+# Drawings of gcompris's vocabulary that show one thing, named as the thing is.
+CARTOONS = listed(
+    """
+    apple|apricot|bear|bee|beetle|bird|bull|butterfly|camel|cat|chicken|coconut|cow|dog|dolphin
+    |dragon|duck|fish|foot|fox|frog|giraffe|gorilla|hand|hedgehog|hippopotamus|horse|kangaroo|kiwi
+    |lemon|lizard|mosquito|mouse|mouth|orange|owl|panda|pear|pig|plum|rabbit|raspberry|rhinoceros
+    |shark|sheep|snail|snake|spider|strawberry|teeth|turkey|turtle|whale|wolf
+    """
+)
+
+
 @dataclass(frozen=True)
 class Picture:
     path: Path
     label: str
 
 
-def gcompris(package: Path, unpacked: Path) -> list[Picture]:
-    """Photographs of animals and things; `unpacked` is a folder for the pictures."""
-    if not unpacked.exists():
+def unpack_gcompris(package: Path, folder: Path) -> Path:
+    """The folder of gcompris's activities, its resource files' pictures written to `folder`."""
+    if not folder.exists():
         for archive in sorted(package.rglob("*.rcc")):
             for name, data in read_rcc(archive.read_bytes()):
                 if name.endswith(".webp"):
-                    path = unpacked / name
+                    path = folder / name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(data)
-    root = unpacked / "gcompris/src/activities"
+    return folder / "gcompris/src/activities"
+
+
+def cartoons(root: Path) -> list[Picture]:
+    """Drawings of animals, fruit and parts of the body; `root` as `unpack_gcompris` gives it."""
+    folder = root / "lang/resource/words_sample"
+    return [Picture(folder / f"{label}.webp", label) for label in CARTOONS]
+
+
+def gcompris(root: Path) -> list[Picture]:
+    """Photographs of animals and things; `root` as `unpack_gcompris` gives it."""
     found = []
     for folder in GCOMPRIS_FOLDERS:
         for path in sorted((root / folder).glob("*.webp")):

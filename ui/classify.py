@@ -142,7 +142,7 @@ def _lay_out_question(models: Models) -> QuestionParts:
             value=models.default_template(first),
             elem_id="template",
             scale=3,
-            min_width=170,
+            min_width=220,  # on a phone a line of its own: the sets have long titles
         )
         model = gr.Dropdown(
             label="Model",
@@ -201,7 +201,7 @@ def _lay_out_answer() -> AnswerParts:
         interactive=False,
         visible=False,
         wrap=True,
-        max_height=260,
+        max_height=330,
         buttons=["fullscreen", "copy"],
         column_widths=["60px", "130px", "165px", "105px", "95px", "75px"],
         elem_id="table",

@@ -11,6 +11,7 @@ THEME = gr.themes.Default(
     font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
 ).set(
     body_text_color_subdued="*neutral_500",  # the theme's own is too pale to read on white
+    error_text_color_dark="#fca5a5",  # and this one white, which says nothing of an error
 )
 
 # Colours come from the theme's variables, so that light and dark both follow.
@@ -24,6 +25,11 @@ CSS = """
   word-break: normal; font-variant-numeric: tabular-nums; }
 #table [role="gridcell"][aria-colindex="2"] *, #table [role="gridcell"][aria-colindex="3"] * {
   overflow-wrap: anywhere; }
+#table th span { text-align: left; }
+/* A long choice ends before the arrow and not under it. */
+#template input, #model input, #label-set input { padding-right: 1.25rem;
+  text-overflow: ellipsis; }
+footer > .divider:last-of-type { display: none; } /* it parts the last link from nothing */
 #labels textarea { overflow-y: auto !important; }
 #square img { width: 100%; height: 100%; object-fit: contain; }
 @media (max-width: 480px) { .gradio-container .main { padding-inline: .75rem !important; } }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
     """Pictures and labels, told apart by what is a file or is named like a picture."""
     count = 1
     while count < len(words) and (
-        Path(words[count]).is_file() or Path(words[count]).suffix.lower() in PICTURE_SUFFIXES
+        os.path.isfile(words[count]) or Path(words[count]).suffix.lower() in PICTURE_SUFFIXES
     ):
         count += 1
     if count == len(words):

@@ -1,0 +1,234 @@
+"""The model against open_clip and transformers, on the same random weights."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Mapping
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPModel
+
+from clip_core.checkpoints import Checkpoint, build_model
+from clip_core.model import CLIP
+from clip_core.tokenizer import tokenize
+
+TEXTS = ["a dog", "a diagram of a heart, drawn by hand with a blunt pencil", "", "7 cats & 1 mouse"]
+FEATURE_BAR, LOGIT_BAR = 1e-5, 1e-3
+
+# Published name -> open_clip's configuration, and image-tower settings for transformers.
+SHAPES = {
+    "RN50": "RN50-quickgelu",
+    "RN101": "RN101-quickgelu",
+    "RN50x4": "RN50x4-quickgelu",
+    "RN50x16": "RN50x16-quickgelu",
+    "RN50x64": "RN50x64-quickgelu",
+    "ViT-B/32": "ViT-B-32-quickgelu",
+    "ViT-B/16": "ViT-B-16-quickgelu",
+    "ViT-L/14": "ViT-L-14-quickgelu",
+    "ViT-L/14@336px": "ViT-L-14-336-quickgelu",
+}
+TRANSFORMERS_SHAPES = {  # patch_size, input_resolution, width, layers, embed_dim, text width
+    "ViT-B/32": (32, 224, 768, 12, 512, 512),
+    "ViT-B/16": (16, 224, 768, 12, 512, 512),
+    "ViT-L/14": (14, 224, 1024, 24, 768, 768),
+    "ViT-L/14@336px": (14, 336, 1024, 24, 768, 768),
+}
+
+
+def randomise(model: nn.Module) -> None:
+    """Moves what starts as zeros and ones, so that a swapped or forgotten tensor shows."""
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1 and name.endswith("bias"):
+            nn.init.normal_(parameter, std=0.1)
+        elif parameter.ndim == 1 and name.endswith("weight"):
+            nn.init.uniform_(parameter, 0.7, 1.3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    nn.init.constant_(model.logit_scale, math.log(100))  # where all published weights stand
+    model.eval()
+
+
+def small_open_clip(**vision: object) -> open_clip.model.CLIP:
+    torch.manual_seed(0)
+    peer = open_clip.model.CLIP(
+        embed_dim=96,
+        vision_cfg=CLIPVisionCfg(**vision),
+        text_cfg=CLIPTextCfg(width=128, heads=2, layers=3),
+        quick_gelu=True,
+    )
+    randomise(peer)
+    return peer
+
+
+def small_transformers() -> CLIPModel:
+    return transformers_peer(16, 80, 128, 3, 96, 192)
+
+
+def transformers_peer(
+    patch_size: int, resolution: int, width: int, layers: int, embed_dim: int, text_width: int
+) -> CLIPModel:
+    torch.manual_seed(1)
+    text_config = {
+        "hidden_size": text_width,
+        "intermediate_size": 4 * text_width,
+        "num_attention_heads": text_width // 64,
+        "num_hidden_layers": min(layers, 12),
+        "projection_dim": embed_dim,
+        "eos_token_id": 49407,  # the default of 2 stands for an older rule
+    }
+    vision_config = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_attention_heads": width // 64,
+        "num_hidden_layers": layers,
+        "patch_size": patch_size,
+        "image_size": resolution,
+        "projection_dim": embed_dim,
+    }
+    config = CLIPConfig(
+        text_config=text_config, vision_config=vision_config, projection_dim=embed_dim
+    )
+    peer = CLIPModel(config)
+    randomise(peer)
+    return peer
+
+
+def published_names(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a transformers CLIPModel under the names of the published checkpoints."""
+    ours = {
+        "logit_scale": theirs["logit_scale"],
+        "text_projection": theirs["text_projection.weight"].T,
+        "visual.proj": theirs["visual_projection.weight"].T,
+        "token_embedding.weight": theirs["text_model.embeddings.token_embedding.weight"],
+        "positional_embedding": theirs["text_model.embeddings.position_embedding.weight"],
+        "visual.class_embedding": theirs["vision_model.embeddings.class_embedding"],
+        "visual.conv1.weight": theirs["vision_model.embeddings.patch_embedding.weight"],
+        "visual.positional_embedding": theirs["vision_model.embeddings.position_embedding.weight"],
+    }
+    norms = {
+        "ln_final": "text_model.final_layer_norm",
+        "visual.ln_pre": "vision_model.pre_layrnorm",
+        "visual.ln_post": "vision_model.post_layernorm",
+    }
+    layers = {
+        "attn.out_proj": "self_attn.out_proj",
+        "ln_1": "layer_norm1",
+        "ln_2": "layer_norm2",
+        "mlp.c_fc": "mlp.fc1",
+        "mlp.c_proj": "mlp.fc2",
+    }
+    for kind in ("weight", "bias"):
+        for name, their_name in norms.items():
+            ours[f"{name}.{kind}"] = theirs[f"{their_name}.{kind}"]
+        for tower, their_tower in (("", "text_model."), ("visual.", "vision_model.")):
+            i = 0
+            while f"{their_tower}encoder.layers.{i}.layer_norm1.weight" in theirs:
+                block = f"{tower}transformer.resblocks.{i}"
+                their_block = f"{their_tower}encoder.layers.{i}"
+                ours[f"{block}.attn.in_proj_{kind}"] = torch.cat(
+                    [theirs[f"{their_block}.self_attn.{p}_proj.{kind}"] for p in "qkv"]
+                )
+                for name, their_name in layers.items():
+                    ours[f"{block}.{name}.{kind}"] = theirs[f"{their_block}.{their_name}.{kind}"]
+                i += 1
+    return ours
+
+
+def pictures(side: int) -> Tensor:
+    """Two unlike pictures of coarse patches: fine noise looks all alike to a random model."""
+    coarse = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(2)) * 1.5
+    return F.interpolate(coarse, size=(side, side), mode="bicubic")
+
+
+def largest(difference: Tensor) -> float:
+    assert torch.isfinite(difference).all()
+    return difference.abs().max().item()
+
+
+@torch.inference_mode()
+def differences(
+    model: CLIP, image: Tensor, text: Tensor, expected: tuple[Tensor, ...]
+) -> tuple[float, float, float]:
+    """Largest differences from (image features, text features, logits), features normalised."""
+    image_features, text_features, logits = expected
+    # Features that hardly differ between pictures or texts would hide a fault.
+    assert F.pdist(image_features).min() > 1e-3
+    assert F.pdist(text_features).min() > 1e-3
+    return (
+        largest(F.normalize(model.encode_image(image), dim=-1) - image_features),
+        largest(F.normalize(model.encode_text(text), dim=-1) - text_features),
+        largest(model(image, text)[0] - logits),
+    )
+
+
+def compare_with_open_clip(peer: open_clip.model.CLIP) -> tuple[float, float, float, int]:
+    model = build_model(Checkpoint(peer.state_dict()))
+    side = model.visual.input_resolution
+    image = pictures(side)
+    text = tokenize(TEXTS)
+    with torch.inference_mode():
+        image_features = peer.encode_image(image, normalize=True)
+        text_features = peer.encode_text(text, normalize=True)
+        logits = peer.get_logits(image, text)[0]
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count == sum(parameter.numel() for parameter in peer.parameters())
+    return *differences(model, image, text, (image_features, text_features, logits)), count
+
+
+def compare_with_transformers(peer: CLIPModel) -> tuple[float, float, float, int]:
+    model = build_model(Checkpoint(published_names(peer.state_dict())))
+    side = model.visual.input_resolution
+    image = pictures(side)
+    text = tokenize(TEXTS)
+    with torch.inference_mode():
+        answer = peer(input_ids=text.long(), pixel_values=image)
+    expected = (answer.image_embeds, answer.text_embeds, answer.logits_per_image)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count == sum(parameter.numel() for parameter in peer.parameters())
+    return *differences(model, image, text, expected), count
+
+
+def assert_within_bars(image: float, text: float, logits: float) -> None:
+    assert image <= FEATURE_BAR
+    assert text <= FEATURE_BAR
+    assert logits <= LOGIT_BAR
+
+
+def test_a_small_vit_answers_as_open_clip() -> None:
+    peer = small_open_clip(image_size=80, patch_size=16, width=128, layers=3)
+    assert_within_bars(*compare_with_open_clip(peer)[:3])
+
+
+def test_a_small_resnet_answers_as_open_clip() -> None:
+    peer = small_open_clip(image_size=96, width=16, layers=(2, 1, 3, 1))
+    assert_within_bars(*compare_with_open_clip(peer)[:3])
+
+
+def test_a_small_vit_answers_as_transformers() -> None:
+    assert_within_bars(*compare_with_transformers(small_transformers())[:3])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_published_shape_answers_as_its_peers(shape: str) -> None:
+    torch.manual_seed(0)
+    gc.collect()  # the shape before this one; RN50x64 alone takes 2.5 GB
+    peer = open_clip.create_model(SHAPES[shape])
+    randomise(peer)
+    *found, count = compare_with_open_clip(peer)
+    print(f"\n{shape:15} open_clip     {count:11,} " + " ".join(f"{f:.1e}" for f in found))
+    assert_within_bars(*found)
+    if shape in TRANSFORMERS_SHAPES:
+        del peer
+        gc.collect()
+        *found, count = compare_with_transformers(transformers_peer(*TRANSFORMERS_SHAPES[shape]))
+        print(f"{shape:15} transformers  {count:11,} " + " ".join(f"{f:.1e}" for f in found))
+        assert_within_bars(*found)

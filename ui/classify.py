@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from clip_core import Scores
-from prompts import TemplateError, fill_all, find_label_set, label_sets, template_sets
+from prompts import TemplateError, find_label_set, label_sets, template_sets
 
 from .api import add_endpoint
 from .chart import TABLE_HEADERS, draw_chart, say, to_table
 from .export import write_files
 from .labels import LabelsError, parse_labels
 from .models import Models
+from .notes import describe_run, note, preview
 from .question import (
     IncompleteError,
     Question,
@@ -40,7 +40,6 @@ EXAMPLE_LABELS = {
     "diagram.png": "diagram\nbar chart\nmap\nphoto\npage of text",
 }
 CUSTOM = "custom"
-PREVIEW_LABELS, PREVIEW_PROMPTS = 10, 7
 TYPING_PAUSE_MS = 400
 # Events that need no model: never queued behind those that do.
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -132,9 +131,7 @@ def _lay_out_question(models: Models) -> QuestionParts:
         placeholder="cat\ndog\ncup of coffee",
         elem_id="labels",
     )
-    labels_note = gr.HTML(
-        _note(parse_labels("").note()), elem_id="labels-note", elem_classes="bare"
-    )
+    labels_note = gr.HTML(note(parse_labels("").note()), elem_id="labels-note", elem_classes="bare")
     with gr.Row():
         template = gr.Dropdown(
             label="Prompt template",
@@ -317,7 +314,7 @@ def _wire_answer(
             parts.csv_file: gr.update(value=csv_path, visible=True),
             parts.json_file: gr.update(value=json_path, visible=True),
             parts.table: gr.update(value=to_table(scores), visible=True),
-            parts.foot: _note(describe_run(scores)),
+            parts.foot: note(describe_run(scores)),
         }
 
     gr.on(
@@ -354,48 +351,15 @@ def describe(text: str | None, chosen: str, custom_text: str | None) -> tuple[st
     """Notes on the labels and on the exact prompts, and whether the template's field is open."""
     try:
         parsed = parse_labels(text)
-        labels, labels_note = parsed.labels, _note(parsed.note())
+        labels, labels_note = parsed.labels, note(parsed.note())
     except LabelsError as error:
-        labels, labels_note = (), _note(str(error), problem=True)
+        labels, labels_note = (), note(str(error), problem=True)
     try:
         templates = templates_for(custom_text if chosen == CUSTOM else chosen)
         template_note = preview(templates, labels)
     except TemplateError as error:
-        template_note = _note(str(error), problem=True)
+        template_note = note(str(error), problem=True)
     return labels_note, template_note, gr.update(visible=chosen == CUSTOM)
-
-
-def preview(templates: tuple[str, ...], labels: tuple[str, ...]) -> str:
-    """HTML of the exact prompts that will be scored: one to see at once, the others on a click."""
-    prompts = fill_all(templates, labels)
-    head = f"Scored as “{escape(prompts[0][0] if labels else templates[0])}”"
-    if len(templates) > 1:
-        head += f" and {len(templates) - 1} more prompts for each label, averaged"
-    items = []
-    for label, texts in list(zip(labels, prompts, strict=False))[:PREVIEW_LABELS]:
-        shown = [escape(text) for text in texts[:PREVIEW_PROMPTS]]
-        if len(texts) > PREVIEW_PROMPTS:
-            shown.append(f"… and {len(texts) - PREVIEW_PROMPTS} more")
-        items.append(f"<li>{escape(label)}: {'; '.join(shown)}</li>")
-    if len(labels) > PREVIEW_LABELS:
-        items.append(f"<li>… and {len(labels) - PREVIEW_LABELS:,} more labels</li>")
-    all_prompts = f"<details><summary>All prompts</summary><ul>{''.join(items)}</ul></details>"
-    return f'<div class="note">{head}{all_prompts if items else ""}</div>'
-
-
-def describe_run(scores: Scores) -> str:
-    """One line: which model answered where, how long it took, what was kept from before."""
-    picture = "from the cache" if scores.cached.image else "computed"
-    return (
-        f"Answered by the model “{scores.model}” on {scores.device} in "
-        f"{scores.seconds * 1000:,.0f} ms. Picture {picture}; {scores.cached.texts:,} of "
-        f"{len(scores.labels):,} labels from the cache."
-    )
-
-
-def _note(sentence: str, problem: bool = False) -> str:
-    kind = "note problem" if problem else "note"
-    return f'<div class="{kind}" role="status">{escape(sentence)}</div>'
 
 
 def _template_choices() -> list[tuple[str, str]]:

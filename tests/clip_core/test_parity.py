@@ -48,10 +48,13 @@ def randomise(model: nn.Module) -> None:
             nn.init.normal_(parameter, std=0.1)
         elif parameter.ndim == 1 and name.endswith("weight"):
             nn.init.uniform_(parameter, 0.7, 1.3)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    if norms:
+        # Statistics of real activations: with made-up ones a deep tower sees every picture alike.
+        for norm in norms:
+            norm.momentum = 1.0
+        with torch.no_grad():
+            model.train().encode_image(pictures(model.visual.image_size))
     nn.init.constant_(model.logit_scale, math.log(100))  # where all published weights stand
     model.eval()
 

@@ -92,7 +92,6 @@ def test_rows_are_open_clips(oracle: open_clip.tokenizer.SimpleTokenizer) -> Non
 
 
 def test_a_known_sentence() -> None:
-    # The tokens that the readme of openai/CLIP's own test prints for this sentence begin so.
     row = tokenize("a diagram")[0].tolist()
     assert row[:4] == [START, 320, 22697, END]
     assert row[4:] == [0] * 73

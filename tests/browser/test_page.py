@@ -258,7 +258,9 @@ def test_every_example_gets_its_first_label(open_page: Callable[..., Page]) -> N
     if os.environ.get("UPDATE_SCREENSHOT"):
         page.locator("#examples .gallery-item").first.click()
         expect(top(page)).to_have_text("cat")
+        expect(page.locator("#template-note")).to_contain_text("a photo of a cat.")
         page.locator("#square img").evaluate("img => img.decode()")
+        page.wait_for_timeout(2000)  # the chart fades in
         (ROOT / "docs").mkdir(exist_ok=True)
         page.screenshot(path=ROOT / "docs" / "screenshot.png", full_page=True)
 

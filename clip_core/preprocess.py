@@ -135,7 +135,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
         values = values / 257  # 65535 / 255
     elif image.mode == "F" and values.max() <= 1:
         values = values * 255
-    return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8), mode="L")
+    return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

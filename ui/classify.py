@@ -13,7 +13,7 @@ from prompts import TemplateError, find_label_set, label_sets, template_sets
 
 from .api import add_endpoint
 from .chart import TABLE_HEADERS, draw_chart, say, to_table
-from .export import write_files
+from .export import write_files, write_square
 from .labels import LabelsError, parse_labels
 from .models import Models
 from .notes import describe_run, note, preview
@@ -293,6 +293,7 @@ def _wire_answer(
         parts.table: hidden,
         parts.foot: "",
     }
+    folder = parts.csv_file.GRADIO_CACHE  # where gradio deletes what is a day old
 
     def answer(
         image: Any, text: str, chosen: str, custom: str, model: str
@@ -300,15 +301,18 @@ def _wire_answer(
         """Checks a question and answers it, or says what is missing, where the chart stands."""
         if not models.is_ready(model):
             yield nothing | {parts.chart: say("The model is loading; the answer follows.")}
+        square = None  # a picture that can't be opened must not leave the last one's square
         try:
-            yield {question.square: see(models, model, image) if image else None}
+            if image:
+                square = write_square(see(models, model, image), folder)
+            yield {question.square: square}
             asked = ask(image, text, custom if chosen == CUSTOM else chosen, model)
             scores = answer_question(asked)
         except QuestionError as error:
             problem = not isinstance(error, IncompleteError)
-            yield nothing | {parts.chart: say(str(error), problem)}
+            yield nothing | {question.square: square, parts.chart: say(str(error), problem)}
             return
-        csv_path, json_path = write_files(scores, asked, parts.csv_file.GRADIO_CACHE)
+        csv_path, json_path = write_files(scores, asked, folder)
         yield {
             parts.chart: draw_chart(scores),
             parts.csv_file: gr.update(value=csv_path, visible=True),

@@ -7,6 +7,8 @@ import re
 import secrets
 from pathlib import Path
 
+from PIL import Image
+
 from clip_core import Scores
 
 from .question import Question
@@ -29,12 +31,22 @@ def write_files(scores: Scores, question: Question, folder: str | Path) -> tuple
             _plain(Path(scores.model).stem),
         ]
     )
-    directory = Path(folder) / secrets.token_hex(16)
-    directory.mkdir(parents=True)
+    directory = _fresh_directory(folder)
     csv_path, json_path = directory / f"{name}.csv", directory / f"{name}.json"
     csv_path.write_text(to_csv(scores), encoding="utf-8", newline="")
     json_path.write_text(to_json(scores, question), encoding="utf-8")
     return str(csv_path), str(json_path)
+
+
+def write_square(square: Image.Image, folder: str | Path) -> str:
+    """Writes the square that a model sees as PNG under `folder`; returns the path.
+
+    In a directory of its own each time: gradio would write the same picture over the file that a
+    browser may be reading.
+    """
+    path = _fresh_directory(folder) / "square.png"
+    square.save(path)
+    return str(path)
 
 
 def to_csv(scores: Scores) -> str:
@@ -64,6 +76,12 @@ def to_json(scores: Scores, question: Question) -> str:
 def disarm(cell: str) -> str:
     """A cell's text with an apostrophe before what a spreadsheet would take for a formula."""
     return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
+
+
+def _fresh_directory(folder: str | Path) -> Path:
+    directory = Path(folder) / secrets.token_hex(16)
+    directory.mkdir(parents=True)
+    return directory
 
 
 def _plain(text: str) -> str:

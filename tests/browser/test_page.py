@@ -200,6 +200,10 @@ def test_what_is_wrong_is_said_in_place(page: Page, tmp_path: Path) -> None:
     expect(problem(page)).to_have_text(sentence)
     type_labels(page, "cat, dog")
     expect(top(page)).to_have_text("cat")
+    expect(page.locator("#square img")).to_be_visible()
+    upload(page, broken)
+    expect(problem(page)).to_contain_text("This file is not a picture that can be read here")
+    expect(page.locator("#square img")).to_have_count(0)
 
 
 def test_labels_are_never_rendered(page: Page) -> None:

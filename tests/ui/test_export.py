@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clip_core import Scores
-from ui.export import disarm, to_csv, to_json, write_files
+from ui.export import disarm, to_csv, to_json, write_files, write_square
 from ui.question import Question
 
 COLUMNS = ["rank", "label", "prompt", "probability", "cosine_similarity", "logit"]
@@ -130,3 +131,10 @@ def test_file_names_are_plain_whatever_the_picture_is_called(
     path = Path(write_files(scores, question(picture), tmp_path)[0])
     assert path.parent.parent == tmp_path
     assert path.name == f"scores-{part}-2-labels-tiny.csv"
+
+
+def test_a_square_never_overwrites_another(tmp_path: Path) -> None:
+    square = Image.new("RGB", (4, 4), "red")
+    paths = {write_square(square, tmp_path) for _ in range(3)}
+    assert len(paths) == 3
+    assert all(Image.open(path).getpixel((0, 0)) == (255, 0, 0) for path in paths)

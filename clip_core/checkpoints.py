@@ -123,6 +123,11 @@ def build_model(checkpoint: Checkpoint) -> CLIP:
         raise CheckpointError(f"These weights lack the tensor {error.args[0]!r}.") from error
     except (IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CheckpointError(f"These weights have shapes that make no CLIP: {error}") from error
+    if model.visual.output_dim != model.text_projection.shape[1]:
+        raise CheckpointError(
+            f"The image tower of these weights ends in {model.visual.output_dim} dimensions, "
+            f"the text tower in {model.text_projection.shape[1]}: they don't belong together."
+        )
     _check_tensors(model, weights)
     model.load_state_dict(weights, assign=True)
     return model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def find_file(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     if name == "bundled":
         return BUNDLED
-    if Path(name).is_file():
+    if os.path.isfile(name):  # False, and no error, for what can be no file's name
         return Path(name)
     if name in PUBLISHED:
         published = PUBLISHED[name]

@@ -16,6 +16,28 @@ from ui.theme import CSS, THEME
 MAX_FILE_SIZE = "50mb"
 
 
+def parse_root_path(text: str) -> str:
+    """A path such as /clip, or a whole address, without a slash at its end; "" is no path."""
+    if text and not text.startswith(("/", "http://", "https://")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a path that begins with /, or an address that begins with http:// "
+            "or https://."
+        )
+    return text.rstrip("/")
+
+
+def parse_auth(text: str) -> list[tuple[str, str]]:
+    """The users and their passwords. Nothing at all is refused: the page would be open to all."""
+    pairs = [entry.strip().partition(":") for entry in text.split(",")]
+    if not all(user and password for user, _, password in pairs):
+        # what was given is a secret, and stays out of the message
+        raise argparse.ArgumentTypeError(
+            "it must be user:password, or several of these with commas between; a password can't "
+            "hold a comma. For a page without a password leave it out."
+        )
+    return [(user, password) for user, _, password in pairs]
+
+
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The flags, each with an environment variable behind it."""
     env = os.environ.get
@@ -41,6 +63,22 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         default=env("GRADIO_SHARE", "").lower() in ("1", "true"),
         help="also open a public link through gradio's servers [GRADIO_SHARE]",
+    )
+    parser.add_argument(
+        "--root-path",
+        type=parse_root_path,
+        default=env("GRADIO_ROOT_PATH", ""),
+        help="where a reverse proxy serves the page, such as /clip (default: at /) "
+        "[GRADIO_ROOT_PATH]",
+    )
+    parser.add_argument(
+        "--auth",
+        type=parse_auth,
+        default=env("CLIP_AUTH"),
+        metavar="USER:PASSWORD",
+        help="who may use the page and its API, several separated by commas (default: all). Give "
+        "it by the variable: others on the machine can read flags in its list of processes "
+        "[CLIP_AUTH]",
     )
     parser.add_argument(
         "--model",
@@ -83,6 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
             server_name=options.host,
             server_port=options.port,
             share=options.share,
+            root_path=options.root_path,
+            auth=options.auth,
             theme=THEME,
             css=CSS,
             max_file_size=MAX_FILE_SIZE,

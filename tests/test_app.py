@@ -1,20 +1,28 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AuthenticationError
 
 import app
 
 ROOT = Path(__file__).parents[1]
+CAT = ROOT / "ui" / "examples" / "cat.jpg"
 VARIABLES = (
     "GRADIO_SERVER_NAME",
     "GRADIO_SERVER_PORT",
     "GRADIO_SHARE",
+    "GRADIO_ROOT_PATH",
+    "CLIP_AUTH",
     "CLIP_MODEL",
     "CLIP_DEVICE",
     "CLIP_QUEUE_SIZE",
@@ -45,6 +53,8 @@ def test_needs_no_flags() -> None:
         "host": None,
         "port": None,
         "share": False,
+        "root_path": "",
+        "auth": None,
         "model": ["bundled"],
         "device": None,
         "queue_size": 100,
@@ -53,11 +63,14 @@ def test_needs_no_flags() -> None:
 
 def test_flags() -> None:
     line = "--host 0.0.0.0 --port 8000 --share --model a.pt --model b.pt --device cpu"
-    options = app.parse_arguments([*line.split(), "--queue-size", "5"])
+    more = "--queue-size 5 --root-path /clip/ --auth ann:secret"
+    options = app.parse_arguments([*line.split(), *more.split()])
     assert vars(options) == {
         "host": "0.0.0.0",
         "port": 8000,
         "share": True,
+        "root_path": "/clip",
+        "auth": [("ann", "secret")],
         "model": ["a.pt", "b.pt"],
         "device": "cpu",
         "queue_size": 5,
@@ -65,7 +78,7 @@ def test_flags() -> None:
 
 
 def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = ("0.0.0.0", "8000", "true", "a.pt", "cpu", "5")
+    values = ("0.0.0.0", "8000", "true", "/clip", "ann:secret", "a.pt", "cpu", "5")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
     options = app.parse_arguments([])
@@ -73,6 +86,8 @@ def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPat
         "host": "0.0.0.0",
         "port": 8000,
         "share": True,
+        "root_path": "/clip",
+        "auth": [("ann", "secret")],
         "model": ["a.pt"],
         "device": "cpu",
         "queue_size": 5,
@@ -81,6 +96,8 @@ def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPat
     options = app.parse_arguments(line.split())
     assert (options.host, options.port, options.model) == ("127.0.0.1", 9, ["b.pt"])
     assert (options.device, options.queue_size) == ("cuda", 7)
+    options = app.parse_arguments(["--root-path", "https://here.org/b", "--auth", "bob:word"])
+    assert (options.root_path, options.auth) == ("https://here.org/b", [("bob", "word")])
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "no"])
@@ -95,6 +112,8 @@ def test_share_is_off_unless_asked_for(value: str, monkeypatch: pytest.MonkeyPat
         (["--queue-size", "0"], {}, "--queue-size must be 1 or more."),
         ([], {"CLIP_QUEUE_SIZE": "many"}, "invalid int value: 'many'"),
         (["--port", "http"], {}, "invalid int value: 'http'"),
+        (["--root-path", "clip"], {}, "argument --root-path: 'clip' must be a path that begins"),
+        ([], {"GRADIO_ROOT_PATH": "clip"}, "argument --root-path: 'clip' must be a path"),
         (["cat.jpg"], {}, "unrecognized arguments: cat.jpg"),
     ],
 )
@@ -113,11 +132,90 @@ def test_what_cannot_be_a_flag(
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "text", ["", "  ", "word", "ann:", ":word", "ann:word,", "ann:secret,word"]
+)
+@pytest.mark.parametrize("given", ["flag", "variable"])
+def test_a_wrong_password_form_is_one_line_that_keeps_it_secret(
+    text: str, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if given == "variable":
+        monkeypatch.setenv("CLIP_AUTH", text)
+    with pytest.raises(SystemExit) as caught:
+        app.parse_arguments(["--auth", text] if given == "flag" else [])
+    assert caught.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "argument --auth: it must be user:password" in message
+    assert not {"ann", "secret", "word"} & set(re.findall(r"\w+", message))
+
+
+def test_several_passwords() -> None:
+    options = app.parse_arguments(["--auth", "ann:one, bob:two:three"])
+    assert options.auth == [("ann", "one"), ("bob", "two:three")]
+
+
+@pytest.fixture(scope="module")
+def locked(start_app: Callable[..., str], tiny_model: Path) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIP_AUTH", "ann:open sesame,bob:other")
+        return start_app("--model", str(tiny_model))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "config"),
+        ("GET", "gradio_api/info"),
+        ("POST", "gradio_api/call/classify"),
+        ("POST", "gradio_api/run/classify"),
+        ("POST", "gradio_api/queue/join"),
+        ("GET", "gradio_api/queue/data?session_hash=a"),
+        ("POST", "gradio_api/upload"),
+        ("GET", f"gradio_api/file={CAT}"),
+    ],
+)
+def test_without_the_password_nothing_is_answered(method: str, path: str, locked: str) -> None:
+    assert httpx.request(method, f"{locked}/{path}").status_code == 401
+
+
+def test_without_the_password_the_page_holds_nothing_but_the_question_for_it(locked: str) -> None:
+    page = httpx.get(locked).text
+    assert '"auth_required":true' in page
+    assert "compare" not in page.lower()
+
+
+@pytest.mark.parametrize("auth", [None, ("ann", "other"), ("ann", ""), ("eve", "open sesame")])
+def test_a_program_without_the_password_stays_out(
+    auth: tuple[str, str] | None, locked: str
+) -> None:
+    with pytest.raises((AuthenticationError, ValueError)):
+        Client(locked, auth=auth, verbose=False)
+
+
+@pytest.mark.parametrize("auth", [("ann", "open sesame"), ("bob", "other")])
+def test_with_a_password_the_endpoint_answers(auth: tuple[str, str], locked: str) -> None:
+    client = Client(locked, auth=auth, verbose=False)
+    label, _ = client.predict(image=handle_file(str(CAT)), labels="cat, dog", api_name="/classify")
+    assert {entry["label"] for entry in label["confidences"]} == {"cat", "dog"}
+
+
+@pytest.mark.parametrize(
+    ("root_path", "root"),
+    [("/clip/", "https://here.org/clip"), ("https://there.org/b", "https://there.org/b")],
+)
+def test_behind_a_proxy_the_page_names_the_addresses_it_has_there(
+    root_path: str, root: str, start_app: Callable[..., str], tiny_model: Path
+) -> None:
+    address = start_app("--model", str(tiny_model), "--root-path", root_path)
+    headers = {"X-Forwarded-Host": "here.org", "X-Forwarded-Proto": "https"}
+    assert httpx.get(f"{address}/config", headers=headers).json()["root"] == root
+
+
 def test_help_names_each_flag_and_its_variable() -> None:
     run = run_app("--help")
     assert run.returncode == 0
-    for flag in ("--host", "--port", "--share", "--model", "--device", "--queue-size"):
-        assert flag in run.stdout
+    for flag in vars(app.parse_arguments([])):
+        assert f"--{flag.replace('_', '-')}" in run.stdout
     for name in VARIABLES:
         assert f"[{name}]" in run.stdout
 

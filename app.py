@@ -8,12 +8,15 @@ import argparse
 import os
 import sys
 
-from clip_core import CheckpointError
+from clip_core import CheckpointError, DownloadError
+from clip_core.load import DTYPES
+from ui.memory import parse_bytes
 from ui.models import Models
 from ui.page import build_page
 from ui.theme import CSS, THEME
 
 MAX_FILE_SIZE = "50mb"
+SPACE_MODEL = "ViT-B/32"  # the README's front matter has a Space fetch it before it starts
 
 
 def parse_root_path(text: str) -> str:
@@ -83,13 +86,33 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--model",
         action="append",
-        help="bundled, or a file of weights; several may be given, the first answers unless "
-        "another is chosen (default: bundled) [CLIP_MODEL]",
+        help="a model's name, a file, a folder, or a repository of the Hugging Face Hub as "
+        "owner/name; several may be given. The first answers as soon as it is there, until then "
+        "bundled does (default: bundled; on a Space ViT-B/32) [CLIP_MODEL]",
     )
     parser.add_argument(
         "--device",
         default=env("CLIP_DEVICE"),
         help="cpu, cuda or mps (default: the best there is) [CLIP_DEVICE]",
+    )
+    parser.add_argument(
+        "--dtype",
+        type=_dtype,
+        default=env("CLIP_DTYPE"),
+        help="precision of the models (default: float16 on CUDA, float32 elsewhere) [CLIP_DTYPE]",
+    )
+    parser.add_argument(
+        "--memory",
+        type=_bytes,
+        default=env("CLIP_MEMORY"),
+        help="what models may take of memory together, as 8GB (default: half of the machine's) "
+        "[CLIP_MEMORY]",
+    )
+    parser.add_argument(
+        "--mirror",
+        default=env("CLIP_MIRROR"),
+        help="an address that has the published files, each at SHA-256/FILE below it, as their own "
+        "host has them [CLIP_MIRROR]",
     )
     parser.add_argument(
         "--queue-size",
@@ -98,23 +121,45 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="how many questions may wait for an answer (default 100) [CLIP_QUEUE_SIZE]",
     )
     options = parser.parse_args(arguments)
-    options.model = options.model or [env("CLIP_MODEL", "bundled")]
+    chosen = env("CLIP_MODEL") or (SPACE_MODEL if env("SPACE_ID") else "bundled")
+    options.model = options.model or [chosen]
     if options.queue_size < 1:
         parser.error("--queue-size must be 1 or more.")
     return options
+
+
+def _bytes(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:  # argparse would drop its sentence
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _dtype(text: str) -> str:
+    if text not in DTYPES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DTYPES)}")
+    return text
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Loads the models in the background and serves the page until it is stopped."""
     options = parse_arguments(arguments)
     try:
-        models = Models(options.model, options.device)
-    except (CheckpointError, ValueError) as error:
+        models = Models(
+            options.model,
+            options.device,
+            options.dtype,
+            options.memory,
+            options.mirror,
+            # Its GPU processes are copies of this one, so that only what is here when the page
+            # starts can answer there.
+            offer_published=not ui.zerogpu.ON_ZEROGPU,
+        )
+    except (CheckpointError, DownloadError, ValueError) as error:
         sys.exit(f"app.py: {error}")
     if ui.zerogpu.ON_ZEROGPU:
-        # Weights that are in place when the page starts are what its GPU processes inherit.
         for name in models.names:
-            models.get(name)
+            models.wait(name)
     page = build_page(models, options.queue_size)
     try:
         page.launch(

@@ -4,8 +4,9 @@
 once and answers often.
 """
 
-from .checkpoints import CheckpointError
 from .classifier import Scores, ZeroShotClassifier
+from .config import CheckpointError
+from .download import DownloadError
 from .load import available_models, load
 from .model import CLIP, contrastive_loss
 from .preprocess import ImageError, open_image
@@ -14,6 +15,7 @@ from .tokenizer import TextTooLongError, count_tokens, tokenize
 __all__ = [
     "CLIP",
     "CheckpointError",
+    "DownloadError",
     "ImageError",
     "Scores",
     "TextTooLongError",

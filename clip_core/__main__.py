@@ -11,7 +11,9 @@ from pathlib import Path
 from prompts import fill_all, find_template_set, validate
 
 from . import Scores, ZeroShotClassifier
-from .load import available_models
+from .config import ACTIVATIONS
+from .convert import convert
+from .load import DTYPES, available_models
 
 PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"),
@@ -21,11 +23,42 @@ PICTURE_SUFFIXES = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code: 0, or 2 after one line on bad input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _convert(arguments[1:]) if arguments[:1] == ["convert"] else _classify(arguments)
+    except (ValueError, RuntimeError) as error:
+        print(f"clip_core: {error}", file=sys.stderr)
+        return 2
+
+
+def _convert(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m clip_core convert",
+        description="Writes a model of any format as a safetensors file under the published names.",
+    )
+    parser.add_argument("source", help="a model's name, file, folder or repository")
+    parser.add_argument("target", help="the file to write, which must not be there yet")
+    parser.add_argument(
+        "--half", action="store_true", help="matrices in float16, as in the published archives"
+    )
+    parser.add_argument(
+        "--activation",
+        choices=ACTIVATIONS,
+        help="what the weights were trained with, where no config says so (default: quick_gelu)",
+    )
+    options = parser.parse_args(arguments)
+    convert(options.source, options.target, options.half, options.activation)
+    size = os.path.getsize(options.target) / 1e6
+    print(f"{options.target}: {size:,.0f} MB", file=sys.stderr)
+    return 0
+
+
+def _classify(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m clip_core",
         description="How well does each label fit a picture?",
         epilog="Arguments count as pictures up to the first that is no file and has no picture's "
-        "ending; the rest are labels.",
+        "ending; the rest are labels. To convert weights: python -m clip_core convert --help",
     )
     parser.add_argument("picture", help="a picture's file; more may follow")
     parser.add_argument("label", nargs="+", help="labels in your own words")
@@ -35,22 +68,26 @@ def main(arguments: list[str] | None = None) -> int:
         "(default: the one that measured best for the model)",
     )
     parser.add_argument(
-        "--model", default="bundled", help=f"{', '.join(available_models())}, or a file"
+        "--model",
+        default="bundled",
+        help=f"{', '.join(available_models())}, a file, a folder, or a repository of the Hugging "
+        "Face Hub as owner/name (default: bundled)",
     )
     parser.add_argument("--device", help="cpu, cuda, mps (default: the best there is)")
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="precision of the model (default: float16 on CUDA, float32 elsewhere)",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print CSV")
     options = parser.parse_args(arguments)
-    try:
-        pictures, labels = _split([options.picture, *options.label])
-        classifier = ZeroShotClassifier(options.model, options.device)
-        templates = _templates(options.template, classifier)
-        prompts = fill_all(templates, labels)
-        answers = {picture: classifier.score(picture, labels, prompts) for picture in pictures}
-    except (ValueError, RuntimeError) as error:
-        print(f"clip_core: {error}", file=sys.stderr)
-        return 2
+    pictures, labels = _split([options.picture, *options.label])
+    classifier = ZeroShotClassifier(options.model, options.device, options.dtype)
+    templates = _templates(options.template, classifier)
+    prompts = fill_all(templates, labels)
+    answers = {picture: classifier.score(picture, labels, prompts) for picture in pictures}
     _print(answers, options)
     return 0
 

@@ -1,28 +1,27 @@
-"""A file of weights, whatever its format -> a CLIP model of the shape that its tensors have.
-
-Formats are told by content, never by name: the published TorchScript archives (openai/CLIP), a
-state dict saved by torch, and safetensors. Nothing in a file is ever run: pickles go through
-`weights_only=True`, and of a TorchScript archive only the tensors are read, by an unpickler that
-knows how to rebuild tensors and nothing else. The archive's code is not looked at.
-"""
+"""A file of weights, whatever its format and layout -> a CLIP model of its tensors' shape."""
 
 from __future__ import annotations
 
-import io
-import pickle
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .config import CheckpointError, Config, from_metadata, from_open_clip, from_transformers
 from .efficientnet import EfficientNetLite
-from .model import CLIP, HEAD_WIDTH, ModifiedResNet, VisionTransformer, count_blocks
+from .layouts import to_published_names
+from .model import (
+    CLIP,
+    HEAD_WIDTH,
+    ModifiedResNet,
+    VisionTransformer,
+    convert_weights,
+    count_blocks,
+)
+from .stored import INTEGERS, Stored, read_file
 
 # The tensor that only this tower has -> the tower. A new tower is a new class and a line here.
 TOWERS: dict[str, Any] = {
@@ -31,75 +30,104 @@ TOWERS: dict[str, Any] = {
     "prototypes": EfficientNetLite,
 }
 
-# Three integers that the published archives keep beside the weights, and that the shapes tell too.
-INTEGERS = ("input_resolution", "context_length", "vocab_size")
-
-
-class CheckpointError(RuntimeError):
-    """A file can't be used as CLIP weights; the message is one sentence that says why."""
+# The widest ViT whose heads have 64 channels in every release: L/14. Wider ones (H, g and bigG of
+# open_clip's) have 80, 88 and 104, which no tensor tells.
+WIDEST_OF_64 = 1024
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file held: the tensors by their published names, and notes on the model."""
+    """What a file held: the tensors by their published names, and what they don't tell."""
 
-    weights: dict[str, Tensor]
+    weights: Stored
+    config: Config = field(default_factory=Config)
     integers: dict[str, int] = field(default_factory=dict)  # those of `INTEGERS` that it names
     metadata: dict[str, str] = field(default_factory=dict)  # a safetensors file's own notes
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds."""
+        return sum(math.prod(stored.shape) for stored in self.weights.values())
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads a TorchScript archive, a state dict or a safetensors file, without running any of it.
+
+def read_checkpoint(path: str | Path, config: Config | None = None) -> Checkpoint:
+    """A TorchScript archive, state dict or safetensors file, its tensors still waiting in it.
+
+    Layouts: the published names, open_clip's, transformers'. config: what the tensors don't tell;
+    if not given, what the file's own notes say, or an open_clip_config.json or config.json beside
+    it, or else that of the published weights.
 
     Raises CheckpointError for a file that is missing, broken, of another kind, or no CLIP.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise CheckpointError(f"The weights file {str(path)!r} can't be read.") from error
-    metadata: dict[str, str] = {}
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                is_script = any(name.endswith("/constants.pkl") for name in archive.namelist())
-            tensors = read_archive(path) if is_script else _read_state_dict(path)
-        elif head[8:9] == b"{":  # 8 bytes of length, then a JSON object
-            with safetensors.safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        else:
-            tensors = _read_state_dict(path)
-    except CheckpointError:
-        raise
-    except Exception as error:  # parsers raise whatever comes to hand on broken bytes
-        raise CheckpointError(
-            f"The file {str(path)!r} holds no weights that can be read safely: a published "
-            "archive, a plain state dict or a safetensors file is wanted."
-        ) from error
-    integers = {key: int(tensors.pop(key)) for key in INTEGERS if key in tensors}
-    return Checkpoint(tensors, integers, metadata)
+    stored, metadata = read_file(path)
+    integers = {
+        name: int(stored.pop(name).read(torch.int64)) for name in INTEGERS if name in stored
+    }
+    is_transformers = any(name.startswith("vision_model.") for name in stored)
+    weights = to_published_names(stored)
+    if config is None:
+        config = from_metadata(metadata)
+    if config is None and not integers:  # published archives, which have these, need none
+        config = read_config_beside(path, is_transformers)
+    return Checkpoint(weights, config or Config(), integers, metadata)
 
 
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """A safetensors file's own notes, without reading its tensors; none for any other file."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (OSError, safetensors.SafetensorError):
-        return {}
+def read_config_beside(path: Path, is_transformers: bool) -> Config | None:
+    """The config in the JSON files of a file's folder, those of its layout; None without.
+
+    Raises CheckpointError as `config.from_open_clip` and `config.from_transformers` do.
+    """
+    if not is_transformers:
+        found = _read_text(path.with_name("open_clip_config.json"))
+        return None if found is None else from_open_clip(found)
+    found = _read_text(path.with_name("config.json"))
+    if found is None:
+        return None
+    return from_transformers(found, _read_text(path.with_name("preprocessor_config.json")))
 
 
-def build_model(checkpoint: Checkpoint) -> CLIP:
-    """A model in evaluation mode with the checkpoint's tensors themselves as its parameters.
+def build_model(
+    checkpoint: Checkpoint,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> CLIP:
+    """A model in evaluation mode with the checkpoint's tensors as its parameters.
 
-    The shape is read from the tensors, and the tower from which tensors there are. Raises
-    CheckpointError when they don't make a CLIP, naming the first tensor that is missing, odd or of
-    the wrong shape.
+    The shape is read from the tensors, and the tower from which tensors there are. dtype: float32,
+    or what the matrix products run in, as `convert_weights` does it. What is stored in the right
+    dtype stays mapped from the file on the CPU; the rest is read, changed and moved one by one.
+
+    Raises CheckpointError when the tensors don't make a CLIP, naming the first that is missing,
+    odd, of the wrong shape, or holds what is no number.
     """
     weights = checkpoint.weights
-    visual = {key[7:]: value for key, value in weights.items() if key.startswith("visual.")}
+    model = outline(checkpoint)
+    if dtype != torch.float32:
+        convert_weights(model, dtype)
+    wanted = model.state_dict()
+    _check_names(wanted, weights)
+    tensors = {}
+    for name, place in wanted.items():
+        tensor = weights[name].read(place.dtype).reshape(place.shape)
+        if tensor.is_floating_point() and not math.isfinite(tensor.sum(dtype=torch.float32)):
+            raise CheckpointError(
+                f"The tensor {name!r} holds values that are no numbers (NaN or infinite): "
+                "the file is broken."
+            )
+        tensors[name] = tensor.to(device)
+    model.load_state_dict(tensors, assign=True)
+    return model.eval()
+
+
+def outline(checkpoint: Checkpoint) -> CLIP:
+    """The model that a checkpoint makes, on the meta device: shapes alone, no tensor is read.
+
+    Raises CheckpointError when the shapes make no CLIP.
+    """
+    config = checkpoint.config
+    shapes = {name: stored.shape for name, stored in checkpoint.weights.items()}
+    visual = {name[7:]: shape for name, shape in shapes.items() if name.startswith("visual.")}
     towers = [tower for mark, tower in TOWERS.items() if mark in visual]
     if not towers:
         raise CheckpointError(
@@ -108,135 +136,62 @@ def build_model(checkpoint: Checkpoint) -> CLIP:
             + " is among them."
         )
     try:
-        with torch.device("meta"):  # shapes only: the checkpoint's tensors take the places below
-            width = weights["ln_final.weight"].shape[0]
+        with torch.device("meta"):
+            try:
+                tower = towers[0].for_shapes(visual, config)
+            except KeyError as error:
+                raise KeyError(f"visual.{error.args[0]}") from error
+            width = shapes["ln_final.weight"][0]
             model = CLIP(
-                embed_dim=weights["text_projection"].shape[1],
-                visual=towers[0].for_weights(visual),
-                context_length=weights["positional_embedding"].shape[0],
-                vocab_size=weights["token_embedding.weight"].shape[0],
+                embed_dim=shapes["text_projection"][1],
+                visual=tower,
+                context_length=shapes["positional_embedding"][0],
+                vocab_size=shapes["token_embedding.weight"][0],
                 transformer_width=width,
-                transformer_heads=width // HEAD_WIDTH,
-                transformer_layers=count_blocks(weights, "transformer.resblocks."),
+                transformer_heads=config.text_heads or width // HEAD_WIDTH,
+                transformer_layers=count_blocks(shapes, "transformer.resblocks."),
+                activation=config.activation,
             )
     except KeyError as error:
         raise CheckpointError(f"These weights lack the tensor {error.args[0]!r}.") from error
-    except (IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
+    except (IndexError, ValueError, RuntimeError, ZeroDivisionError, AssertionError) as error:
         raise CheckpointError(f"These weights have shapes that make no CLIP: {error}") from error
     if model.visual.output_dim != model.text_projection.shape[1]:
         raise CheckpointError(
             f"The image tower of these weights ends in {model.visual.output_dim} dimensions, "
             f"the text tower in {model.text_projection.shape[1]}: they don't belong together."
         )
-    _check_tensors(model, weights)
-    model.load_state_dict(weights, assign=True)
-    return model.eval()
+    if (
+        isinstance(model.visual, VisionTransformer)
+        and config.vision_heads is None
+        and model.visual.transformer.width > WIDEST_OF_64
+    ):
+        raise CheckpointError(
+            "The number of attention heads of so wide a ViT can't be told from its weights: put "
+            "its config.json or open_clip_config.json beside the file."
+        )
+    return model
 
 
-def _check_tensors(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    wanted = model.state_dict()
-    for name, tensor in wanted.items():
+def _check_names(wanted: dict[str, Tensor], weights: Stored) -> None:
+    for name, place in wanted.items():
         if name not in weights:
             raise CheckpointError(f"These weights lack the tensor {name!r}.")
-        if weights[name].shape != tensor.shape:
+        # A scalar may be saved as one element
+        if weights[name].shape not in (tuple(place.shape), *([(1,)] if place.ndim == 0 else [])):
             raise CheckpointError(
-                f"The tensor {name!r} has the shape {tuple(weights[name].shape)}, "
-                f"where the others call for {tuple(tensor.shape)}."
+                f"The tensor {name!r} has the shape {weights[name].shape}, "
+                f"where the others call for {tuple(place.shape)}."
             )
     for name in weights:
         if name not in wanted:
             raise CheckpointError(f"These weights hold a tensor that no CLIP has: {name!r}.")
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]  # training checkpoints keep the weights one level down
-    if not isinstance(loaded, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor | int) for key, value in loaded.items()
-    ):
-        raise CheckpointError(f"The file {str(path)!r} holds no state dict of tensors.")
-    return {key.removeprefix("module."): torch.as_tensor(value) for key, value in loaded.items()}
-
-
-def read_archive(path: str | Path) -> dict[str, Tensor]:
-    """The tensors and integers of a TorchScript archive by dotted name, its code left unread.
-
-    Layout (torch's serialization): `NAME/data.pkl` is a pickle of the module tree, and each storage
-    it speaks of stands beside it as raw little-endian bytes, `NAME/data/KEY`.
-    """
-    with zipfile.ZipFile(path) as archive:
-        pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        tree = _ArchiveUnpickler(archive, pickled.removesuffix("data.pkl")).load()
-        return dict(_flatten_tree(tree))
-
-
-class _ScriptModule:
-    """Stands for any class of the archive: holds the attributes, has no behaviour."""
-
-
-class _ArchiveUnpickler(pickle.Unpickler):
-    """Rebuilds tensors and plain attribute trees; refuses every other name a pickle can call."""
-
-    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(io.BytesIO(archive.read(root + "data.pkl")))
-        self._archive, self._root = archive, root
-        self._storages: dict[str, Tensor] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("__torch__"):
-            return _ScriptModule
-        if module == "torch" and name in _STORAGE_DTYPES:
-            return _STORAGE_DTYPES[name]
-        allowed: dict[tuple[str, str], Callable[..., Any]] = {
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch.jit._pickle", "build_intlist"): list,
-            ("torch.jit._pickle", "build_doublelist"): list,
-            ("torch.jit._pickle", "build_boollist"): list,
-            ("torch.jit._pickle", "build_tensorlist"): list,
-        }
-        if (module, name) not in allowed:
-            raise CheckpointError(
-                f"This archive asks for {module}.{name}, which no weights need: it was not opened."
-            )
-        return allowed[module, name]
-
-    def persistent_load(self, pid: Any) -> Tensor:
-        _, dtype, key, _, numel = pid
-        if key not in self._storages:
-            # bytearray: torch wants memory that it may write to
-            data = bytearray(self._archive.read(f"{self._root}data/{key}"))
-            self._storages[key] = torch.frombuffer(data, dtype=dtype, count=numel)
-        return self._storages[key]
-
-
-_STORAGE_DTYPES = {
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "IntStorage": torch.int32,
-    "LongStorage": torch.int64,
-    "BoolStorage": torch.bool,
-}
-
-
-def _rebuild_tensor(
-    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> Tensor:
-    # as_strided itself refuses a view that reaches past the storage
-    return storage.as_strided(size, stride, offset)
-
-
-def _flatten_tree(tree: Any, prefix: str = "") -> list[tuple[str, Tensor]]:
-    found: list[tuple[str, Tensor]] = []
-    for name, value in vars(tree).items():
-        if isinstance(value, Tensor):
-            if name != "attn_mask":  # no weight: scripting keeps the causal mask as an attribute
-                found.append((prefix + name, value))
-        elif isinstance(value, _ScriptModule):
-            found += _flatten_tree(value, f"{prefix}{name}.")
-        elif prefix + name in INTEGERS and isinstance(value, int):
-            found.append((prefix + name, torch.tensor(value)))
-    return found
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"The file {str(path)!r} can't be read.") from error

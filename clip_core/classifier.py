@@ -20,8 +20,9 @@ from PIL import Image
 from torch import Tensor
 
 from .cache import FeatureCache
-from .checkpoints import build_model, read_checkpoint
-from .load import find_file, place
+from .checkpoints import Checkpoint, build_model, read_checkpoint
+from .config import Config
+from .load import choose_dtype, find_weights, place
 from .model import CLIP
 from .preprocess import center_square, open_image, preprocess, read_file
 from .tokenizer import tokenize
@@ -79,32 +80,41 @@ class Scores:
 class ZeroShotClassifier:
     """Scores labels in anyone's own words against pictures, with one model on one device.
 
-    model: what `load` takes, "bundled" or a file, or a CLIP model already made (moved to `device`).
-    device: CUDA, else Apple's MPS, else the CPU, unless named.
+    model: what `load` takes, a name, file, folder or repository; a checkpoint that was read; or a
+    CLIP model already made (moved to `device`). device: CUDA, else Apple's MPS, else the CPU,
+    unless named. dtype: as for `load`. name: what answers call the model, unless it has one.
 
     The features of pictures and labels are kept in two bounded caches that belong to this
     classifier, hence to its model, and are keyed by content: the same pixels or bytes, the same
     prompts. Safe to share by threads.
 
-    Raises CheckpointError when the model can't be loaded.
+    Raises CheckpointError or DownloadError when the model can't be loaded.
     """
 
     def __init__(
-        self, model: str | Path | CLIP = "bundled", device: str | torch.device | None = None
+        self,
+        model: str | Path | Checkpoint | CLIP = "bundled",
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        name: str | None = None,
     ) -> None:
         self.device = torch.device(device or best_device())
+        self.dtype = choose_dtype(dtype, self.device)
         self.default_template: str | None = None  # the one measured best, where a file names it
+        config = Config()
         if isinstance(model, CLIP):
-            self.name = "custom"
-            self.model = place(model.eval(), self.device)
+            self.model = place(model.eval(), self.device, self.dtype)
         else:
-            file = find_file(model)
-            self.name = file.name if Path(model) == file else str(model)
-            checkpoint = read_checkpoint(file)
-            self.default_template = checkpoint.metadata.get("default_template")
-            self.model = place(build_model(checkpoint), self.device)
+            if isinstance(model, str | Path):
+                path, known = find_weights(model)
+                name = name or (path.name if Path(model) == path else str(model))
+                model = read_checkpoint(path, known)
+            config = model.config
+            self.default_template = model.metadata.get("default_template")
+            self.model = build_model(model, self.device, self.dtype)
+        self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution
-        self._preprocess = preprocess(self.input_resolution)
+        self._preprocess = preprocess(self.input_resolution, config.image_mean, config.image_std)
         self._images = FeatureCache(IMAGE_CACHE_ENTRIES)
         self._texts = FeatureCache(TEXT_CACHE_ENTRIES)
 

@@ -10,16 +10,18 @@ Shapes in comments: N pictures, C channels, H x W pixels, D embed_dim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import Config
+from .model import PUBLISHED_CONFIG, Shapes
 from .preprocess import MEAN, STD
 
 # Kernel size and first stride of the seven stages (arXiv 1905.11946, table 1). Every stage is wider
-# than the one before, which is how `for_weights` tells where one begins.
+# than the one before, which is how `for_shapes` tells where one begins.
 KERNEL_SIZES = (3, 3, 5, 3, 5, 5, 3)
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 INPUT_RESOLUTION = 260  # EfficientNet-Lite2; tensorflow/tpu, efficientnet_lite_builder.py
@@ -102,29 +104,29 @@ class EfficientNetLite(nn.Module):
         self.blend = nn.Parameter(torch.zeros(()))
 
     @classmethod
-    def for_weights(cls, weights: Mapping[str, Tensor]) -> EfficientNetLite:
-        """An unfilled tower of the shape of `weights`, whose keys have lost their `visual.`.
+    def for_shapes(cls, shapes: Shapes, _: Config = PUBLISHED_CONFIG) -> EfficientNetLite:
+        """An unfilled tower for weights of these shapes, by names that lost their `visual.`.
 
         Raises KeyError when a tensor is missing, ValueError when there are not seven stages or a
         stage's kernels are not those of the paper.
         """
-        stem = weights["stem.weight"].shape[0]
+        stem = shapes["stem.weight"][0]
         blocks: list[tuple[int, int, int, int, int]] = []
         stage, inplanes = -1, stem
-        while f"blocks.{len(blocks)}.project.weight" in weights:
+        while f"blocks.{len(blocks)}.project.weight" in shapes:
             name = f"blocks.{len(blocks)}"
-            planes, hidden = weights[f"{name}.project.weight"].shape[:2]
+            planes, hidden = shapes[f"{name}.project.weight"][:2]
             first = not blocks or planes != inplanes
             stage += first
-            kernel = weights[f"{name}.depthwise.weight"].shape[-1]
+            kernel = shapes[f"{name}.depthwise.weight"][-1]
             if stage >= len(STRIDES) or kernel != KERNEL_SIZES[stage]:
                 raise ValueError(f"{name} does not follow EfficientNet-Lite's table of stages.")
             blocks.append((inplanes, hidden, planes, kernel, STRIDES[stage] if first else 1))
             inplanes = planes
         if stage != len(STRIDES) - 1:
             raise ValueError(f"EfficientNet-Lite has {len(STRIDES)} stages, not {stage + 1}.")
-        classes, width = weights["classifier.weight"].shape
-        return cls(stem, blocks, width, classes, output_dim=weights["prototypes"].shape[1])
+        classes, width = shapes["classifier.weight"]
+        return cls(stem, blocks, width, classes, output_dim=shapes["prototypes"][1])
 
     def forward(self, x: Tensor) -> Tensor:
         pooled, logits = self.classify(x)

@@ -14,16 +14,21 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import Config
+
 # Section 2.5 of the paper: the logit scale is clipped so that logits are never scaled above 100.
 MAX_LOGIT_SCALE = 100.0
 HEAD_WIDTH = 64  # every published tower gives each attention head 64 channels
+PUBLISHED_CONFIG = Config()
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class LayerNorm(nn.LayerNorm):
@@ -43,17 +48,22 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
+# What the blocks of both Transformers bend their values with: the published weights QuickGELU,
+# many that open_clip trained the exact GELU.
+ACTIVATIONS: dict[str, type[nn.Module]] = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
+
+
 class ResidualAttentionBlock(nn.Module):
     """One pre-norm Transformer layer: x + attention(ln_1(x)), then x + mlp(ln_2(x))."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, activation: str = "quick_gelu") -> None:
         super().__init__()
         self.attn = nn.MultiheadAttention(width, heads)
         self.ln_1 = LayerNorm(width)
         self.mlp = nn.Sequential(
             OrderedDict(
                 c_fc=nn.Linear(width, 4 * width),
-                gelu=QuickGELU(),
+                gelu=ACTIVATIONS[activation](),
                 c_proj=nn.Linear(4 * width, width),
             )
         )
@@ -68,12 +78,12 @@ class ResidualAttentionBlock(nn.Module):
 class Transformer(nn.Module):
     """A stack of `layers` residual attention blocks over [L, N, width]."""
 
-    def __init__(self, width: int, layers: int, heads: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, activation: str = "quick_gelu") -> None:
         super().__init__()
         self.width = width
         self.layers = layers
         self.resblocks = nn.Sequential(
-            *(ResidualAttentionBlock(width, heads) for _ in range(layers))
+            *(ResidualAttentionBlock(width, heads, activation) for _ in range(layers))
         )
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
@@ -96,6 +106,7 @@ class VisionTransformer(nn.Module):
         layers: int,
         heads: int,
         output_dim: int,
+        activation: str = "quick_gelu",
     ) -> None:
         super().__init__()
         self.input_resolution = input_resolution
@@ -106,22 +117,23 @@ class VisionTransformer(nn.Module):
         self.class_embedding = nn.Parameter(scale * torch.randn(width))
         self.positional_embedding = nn.Parameter(scale * torch.randn(places, width))
         self.ln_pre = LayerNorm(width)
-        self.transformer = Transformer(width, layers, heads)
+        self.transformer = Transformer(width, layers, heads, activation)
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, output_dim))
 
     @classmethod
-    def for_weights(cls, weights: Mapping[str, Tensor]) -> VisionTransformer:
-        """An unfilled tower of the shape of `weights`, whose keys have lost their `visual.`."""
-        width, _, patch_size, _ = weights["conv1.weight"].shape
-        grid = math.isqrt(weights["positional_embedding"].shape[0] - 1)
+    def for_shapes(cls, shapes: Shapes, config: Config = PUBLISHED_CONFIG) -> VisionTransformer:
+        """An unfilled tower for weights of these shapes, by names that lost their `visual.`."""
+        width, _, patch_size, _ = shapes["conv1.weight"]
+        grid = math.isqrt(shapes["positional_embedding"][0] - 1)
         return cls(
             input_resolution=patch_size * grid,
             patch_size=patch_size,
             width=width,
-            layers=count_blocks(weights, "transformer.resblocks."),
-            heads=width // HEAD_WIDTH,
-            output_dim=weights["proj"].shape[1],
+            layers=count_blocks(shapes, "transformer.resblocks."),
+            heads=config.vision_heads or width // HEAD_WIDTH,
+            output_dim=shapes["proj"][1],
+            activation=config.activation,
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -236,15 +248,15 @@ class ModifiedResNet(nn.Module):
         self.attnpool = AttentionPool2d(input_resolution // 32, width * 32, heads, output_dim)
 
     @classmethod
-    def for_weights(cls, weights: Mapping[str, Tensor]) -> ModifiedResNet:
-        """An unfilled tower of the shape of `weights`, whose keys have lost their `visual.`."""
-        width = weights["layer1.0.conv1.weight"].shape[0]
-        grid = math.isqrt(weights["attnpool.positional_embedding"].shape[0] - 1)
-        counts = [count_blocks(weights, f"layer{stage}.") for stage in (1, 2, 3, 4)]
+    def for_shapes(cls, shapes: Shapes, config: Config = PUBLISHED_CONFIG) -> ModifiedResNet:
+        """An unfilled tower for weights of these shapes, by names that lost their `visual.`."""
+        width = shapes["layer1.0.conv1.weight"][0]
+        grid = math.isqrt(shapes["attnpool.positional_embedding"][0] - 1)
+        counts = [count_blocks(shapes, f"layer{stage}.") for stage in (1, 2, 3, 4)]
         return cls(
             layers=(counts[0], counts[1], counts[2], counts[3]),
-            output_dim=weights["attnpool.c_proj.weight"].shape[0],
-            heads=width * 32 // HEAD_WIDTH,
+            output_dim=shapes["attnpool.c_proj.weight"][0],
+            heads=config.vision_heads or width * 32 // HEAD_WIDTH,
             input_resolution=grid * 32,
             width=width,
         )
@@ -279,11 +291,14 @@ class CLIP(nn.Module):
         transformer_width: int,
         transformer_heads: int,
         transformer_layers: int,
+        activation: str = "quick_gelu",
     ) -> None:
         super().__init__()
         self.context_length = context_length
         self.visual: Any = visual  # typed loosely: nn.Module hides a tower's own attributes
-        self.transformer = Transformer(transformer_width, transformer_layers, transformer_heads)
+        self.transformer = Transformer(
+            transformer_width, transformer_layers, transformer_heads, activation
+        )
         self.vocab_size = vocab_size
         self.token_embedding = nn.Embedding(vocab_size, transformer_width)
         self.positional_embedding = nn.Parameter(torch.empty(context_length, transformer_width))
@@ -316,7 +331,7 @@ class CLIP(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype the matrix products run in: float16 on CUDA, float32 elsewhere."""
+        """The dtype the matrix products run in: float32, or what `convert_weights` made it."""
         return self.text_projection.dtype
 
     def encode_image(self, image: Tensor) -> Tensor:
@@ -353,18 +368,18 @@ class CLIP(nn.Module):
         return logits_per_image, logits_per_image.t()
 
 
-def convert_weights(model: nn.Module) -> None:
-    """Makes a model float16 the way the published checkpoints are.
+def convert_weights(model: nn.Module, dtype: torch.dtype = torch.float16) -> None:
+    """Makes a model float16, the way the published checkpoints are, or bfloat16.
 
-    Convolutions, linear and attention layers and the two projections become float16; LayerNorm,
-    BatchNorm, embeddings and the logit scale stay float32.
+    Convolutions, linear and attention layers and the two projections change; LayerNorm, BatchNorm,
+    embeddings and the logit scale stay float32.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear | nn.MultiheadAttention):
-            module.half()
+            module.to(dtype)
     for name, parameter in model.named_parameters():
         if name.rsplit(".", 1)[-1] in ("text_projection", "proj"):
-            parameter.data = parameter.data.half()
+            parameter.data = parameter.data.to(dtype)
 
 
 def contrastive_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor) -> Tensor:
@@ -390,6 +405,6 @@ def contrastive_loss(image_features: Tensor, text_features: Tensor, logit_scale:
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.t(), pairs)) / 2
 
 
-def count_blocks(weights: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbered blocks the keys name right after `prefix`."""
-    return len({key[len(prefix) :].split(".", 1)[0] for key in weights if key.startswith(prefix)})
+def count_blocks(names: Iterable[str], prefix: str) -> int:
+    """How many numbered blocks the names have right after `prefix`."""
+    return len({name[len(prefix) :].split(".", 1)[0] for name in names if name.startswith(prefix)})

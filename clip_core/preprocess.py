@@ -8,6 +8,7 @@ programs write. The two are apart so that the transform stays the reference's bi
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,13 +52,15 @@ def center_square(input_resolution: int) -> Compose:
     )
 
 
-def preprocess(input_resolution: int) -> Compose:
+def preprocess(
+    input_resolution: int, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> Compose:
     """The reference transform: PIL picture -> float32 [3, input_resolution, input_resolution].
 
-    Bicubic resize of the short side, centre crop, RGB, 0..1, then `MEAN` and `STD`.
+    Bicubic resize of the short side, centre crop, RGB, 0..1, then `mean` and `std`.
     """
     square = center_square(input_resolution).transforms
-    return Compose([*square, ToTensor(), Normalize(MEAN, STD)])
+    return Compose([*square, ToTensor(), Normalize(mean, std)])
 
 
 def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:

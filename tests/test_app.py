@@ -25,8 +25,12 @@ VARIABLES = (
     "CLIP_AUTH",
     "CLIP_MODEL",
     "CLIP_DEVICE",
+    "CLIP_DTYPE",
+    "CLIP_MEMORY",
+    "CLIP_MIRROR",
     "CLIP_QUEUE_SIZE",
 )
+MIRROR = "http://127.0.0.1/clip"
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +61,9 @@ def test_needs_no_flags() -> None:
         "auth": None,
         "model": ["bundled"],
         "device": None,
+        "dtype": None,
+        "memory": None,
+        "mirror": None,
         "queue_size": 100,
     }
 
@@ -64,6 +71,7 @@ def test_needs_no_flags() -> None:
 def test_flags() -> None:
     line = "--host 0.0.0.0 --port 8000 --share --model a.pt --model b.pt --device cpu"
     more = "--queue-size 5 --root-path /clip/ --auth ann:secret"
+    more += f" --dtype bfloat16 --memory 8GB --mirror {MIRROR}"
     options = app.parse_arguments([*line.split(), *more.split()])
     assert vars(options) == {
         "host": "0.0.0.0",
@@ -73,12 +81,16 @@ def test_flags() -> None:
         "auth": [("ann", "secret")],
         "model": ["a.pt", "b.pt"],
         "device": "cpu",
+        "dtype": "bfloat16",
+        "memory": 8_000_000_000,
+        "mirror": MIRROR,
         "queue_size": 5,
     }
 
 
 def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = ("0.0.0.0", "8000", "true", "/clip", "ann:secret", "a.pt", "cpu", "5")
+    values = ("0.0.0.0", "8000", "true", "/clip", "ann:secret", "a.pt", "cpu")
+    values += ("bfloat16", "8GB", MIRROR, "5")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
     options = app.parse_arguments([])
@@ -90,6 +102,9 @@ def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPat
         "auth": [("ann", "secret")],
         "model": ["a.pt"],
         "device": "cpu",
+        "dtype": "bfloat16",
+        "memory": 8_000_000_000,
+        "mirror": MIRROR,
         "queue_size": 5,
     }
     line = "--host 127.0.0.1 --port 9 --model b.pt --device cuda --queue-size 7"
@@ -98,6 +113,13 @@ def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPat
     assert (options.device, options.queue_size) == ("cuda", 7)
     options = app.parse_arguments(["--root-path", "https://here.org/b", "--auth", "bob:word"])
     assert (options.root_path, options.auth) == ("https://here.org/b", [("bob", "word")])
+
+
+def test_a_space_starts_with_a_published_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "owner/name")
+    assert app.parse_arguments([]).model == ["ViT-B/32"]
+    monkeypatch.setenv("CLIP_MODEL", "RN50")
+    assert app.parse_arguments([]).model == ["RN50"]
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "no"])
@@ -111,6 +133,8 @@ def test_share_is_off_unless_asked_for(value: str, monkeypatch: pytest.MonkeyPat
     [
         (["--queue-size", "0"], {}, "--queue-size must be 1 or more."),
         ([], {"CLIP_QUEUE_SIZE": "many"}, "invalid int value: 'many'"),
+        (["--memory", "lots"], {}, "'lots' is no amount of memory: write it as 8GB"),
+        ([], {"CLIP_DTYPE": "int8"}, "argument --dtype: 'int8' is none of float32"),
         (["--port", "http"], {}, "invalid int value: 'http'"),
         (["--root-path", "clip"], {}, "argument --root-path: 'clip' must be a path that begins"),
         ([], {"GRADIO_ROOT_PATH": "clip"}, "argument --root-path: 'clip' must be a path"),
@@ -236,12 +260,6 @@ def refusal(*flags: str) -> str:
     assert message.startswith("app.py: ")
     assert "\n" not in message
     return message
-
-
-def test_a_published_name_says_which_file_to_get() -> None:
-    message = refusal("--model", "ViT-B/32")
-    assert "ViT-B-32.pt" in message
-    assert "SHA-256" in message
 
 
 @pytest.mark.parametrize("device", ["abacus", "meta:x"])

@@ -34,7 +34,7 @@ def read_backbone(output_dim: int) -> EfficientNetLite:
         "attention_scale": torch.ones(()),
         "blend": torch.zeros(()),
     }
-    tower = EfficientNetLite.for_weights(weights)
+    tower = EfficientNetLite.for_shapes({name: tuple(w.shape) for name, w in weights.items()})
     tower.load_state_dict(weights)
     return tower.eval().requires_grad_(False)
 

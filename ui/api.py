@@ -27,7 +27,7 @@ def add_endpoint(
     It has components of its own, never shown, so that its defaults and what it returns don't hang
     on how the page looks.
     """
-    first = models.names[0]
+    first = models.default
     template = gr.Textbox(models.default_template(first), label="Template", visible=False)
     model = gr.Textbox(first, label="Model", visible=False)
     shares = gr.Label(label="Scores", visible=False)

@@ -15,7 +15,14 @@ from .api import add_endpoint
 from .chart import TABLE_HEADERS, draw_chart, say, to_table
 from .export import write_files, write_square
 from .labels import LabelsError, parse_labels
-from .models import Models
+from .model_menu import (
+    LIGHT,
+    ModelMenu,
+    lay_out_model_menu,
+    lay_out_model_status,
+    wire_model_menu,
+)
+from .models import ALWAYS, Models
 from .notes import describe_run, note, preview
 from .question import (
     IncompleteError,
@@ -41,8 +48,6 @@ EXAMPLE_LABELS = {
 }
 CUSTOM = "custom"
 TYPING_PAUSE_MS = 400
-# Events that need no model: never queued behind those that do.
-LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 # Ends a pause after typing with the text, and one that more typing cut short with no change.
 SETTLE = f"""(text, settled) => {{
@@ -61,7 +66,7 @@ class QuestionParts(NamedTuple):
     labels: gr.Textbox
     labels_note: gr.HTML
     template: gr.Dropdown
-    model: gr.Dropdown
+    menu: ModelMenu
     custom: gr.Textbox
     template_note: gr.HTML
     compare: gr.Button
@@ -88,7 +93,8 @@ def build_classify_tab(models: Models) -> None:
         with gr.Column(scale=6, min_width=320):
             answer = _lay_out_answer()
             _add_starts(question)
-    _wire_notes(question, models)
+    _wire_notes(question)
+    wire_model_menu(question.menu, question.template, models)
 
     @on_gpu
     def answer_question(asked: Question) -> Scores:
@@ -99,7 +105,6 @@ def build_classify_tab(models: Models) -> None:
 
 
 def _lay_out_question(models: Models) -> QuestionParts:
-    first = models.names[0]
     with gr.Row():
         picture = gr.Image(
             label="Picture",
@@ -136,19 +141,12 @@ def _lay_out_question(models: Models) -> QuestionParts:
         template = gr.Dropdown(
             label="Prompt template",
             choices=_template_choices(),
-            value=models.default_template(first),
+            value=models.default_template(ALWAYS),
             elem_id="template",
             scale=3,
             min_width=220,  # on a phone a line of its own: the sets have long titles
         )
-        model = gr.Dropdown(
-            label="Model",
-            choices=models.names,
-            value=first,
-            elem_id="model",
-            scale=2,
-            min_width=110,
-        )
+        model = lay_out_model_menu(models)
     custom = gr.Textbox(
         label="Your template",
         info="Exactly one {}; {a} becomes a or an",
@@ -163,10 +161,10 @@ def _lay_out_question(models: Models) -> QuestionParts:
         labels=labels,
         labels_note=labels_note,
         template=template,
-        model=model,
+        menu=lay_out_model_status(model, models),
         custom=custom,
         template_note=gr.HTML(
-            describe("", models.default_template(first), "")[1],
+            describe("", models.default_template(ALWAYS), "")[1],
             elem_id="template-note",
             elem_classes="bare",
         ),
@@ -245,7 +243,7 @@ def _add_starts(question: QuestionParts) -> None:
     )
 
 
-def _wire_notes(question: QuestionParts, models: Models) -> None:
+def _wire_notes(question: QuestionParts) -> None:
     """What follows what is typed or chosen at once, before any model is asked."""
     for box, typed in (
         (question.labels, question.typed_labels),
@@ -269,15 +267,6 @@ def _wire_notes(question: QuestionParts, models: Models) -> None:
         **LIGHT,
     )
 
-    def follow_model(name: str, chosen: str) -> str:
-        """The template that suits a newly chosen model, unless the person chose one."""
-        defaults = {models.default_template(known) for known in models.names}
-        return models.default_template(name) if chosen in defaults else chosen
-
-    question.model.change(
-        follow_model, [question.model, question.template], question.template, **LIGHT
-    )
-
 
 def _wire_answer(
     question: QuestionParts,
@@ -296,13 +285,15 @@ def _wire_answer(
     folder = parts.csv_file.GRADIO_CACHE  # where gradio deletes what is a day old
 
     def answer(
-        image: Any, text: str, chosen: str, custom: str, model: str
+        image: Any, text: str, chosen: str, custom: str, wanted: str, answered: str
     ) -> Iterator[dict[Any, Any]]:
-        """Checks a question and answers it, or says what is missing, where the chart stands."""
-        if not models.is_ready(model):
-            yield nothing | {parts.chart: say("The model is loading; the answer follows.")}
+        """Checks a question and answers it, or says what is missing, where the chart stands.
+
+        Until the wanted model is there, the one that answered last goes on.
+        """
         square = None  # a picture that can't be opened must not leave the last one's square
         try:
+            model = models.answering(wanted, answered)
             if image:
                 square = write_square(see(models, model, image), folder)
             yield {question.square: square}
@@ -319,6 +310,7 @@ def _wire_answer(
             parts.json_file: gr.update(value=json_path, visible=True),
             parts.table: gr.update(value=to_table(scores), visible=True),
             parts.foot: note(describe_run(scores)),
+            question.menu.answered: model,
         }
 
     gr.on(
@@ -327,7 +319,7 @@ def _wire_answer(
             question.typed_labels.change,
             question.template.change,
             question.typed_custom.change,
-            question.model.change,
+            question.menu.switched.change,
             question.compare.click,
         ],
         answer,
@@ -336,9 +328,10 @@ def _wire_answer(
             question.labels,
             question.template,
             question.custom,
-            question.model,
+            question.menu.model,
+            question.menu.answered,
         ],
-        [question.square, *parts],
+        [question.square, *parts, question.menu.answered],
         # Pictures come as uploaded, undecoded: our opener knows more formats and words its errors.
         preprocess=False,
         # One at a time and in order, so that an old answer never follows a newer one.

@@ -62,8 +62,8 @@ def ask(
 def answer_with(models: Models, question: Question) -> Scores:
     """Scores a question. Raises QuestionError, with one sentence, where the model can't."""
     try:
-        classifier = models.get(question.model)
-        return classifier.score(question.path, question.labels, question.prompts)
+        with models.use(question.model) as classifier:
+            return classifier.score(question.path, question.labels, question.prompts)
     except TextTooLongError as error:
         label = next(
             label
@@ -83,7 +83,8 @@ def answer_with(models: Models, question: Question) -> Scores:
 def see(models: Models, model: str, image: Mapping[str, Any]) -> Image.Image:
     """The square of an uploaded picture that a model sees. Raises QuestionError."""
     try:
-        return models.get(model).square(uploaded_path(image))
+        with models.use(model) as classifier:
+            return classifier.square(uploaded_path(image))
     except CheckpointError as error:
         raise QuestionError(f"The model {model} could not be loaded. {error}") from error
     except (ImageError, ValueError) as error:

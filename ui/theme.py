@@ -41,6 +41,8 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .note details { margin-top: .25rem; max-height: 14rem; overflow: auto; }
 .note summary { cursor: pointer; }
 .note ol, .note ul { margin: .25rem 0; padding-left: 1.25rem; }
+.note progress { display: block; width: 100%; height: .5rem; margin-top: .35rem;
+  accent-color: var(--primary-600); }
 .chart { padding: .6rem .9rem; min-height: 6rem; overflow-wrap: anywhere; }
 .chart .empty, .chart .problem { padding: 1.5rem .5rem; text-align: center; }
 .chart .empty { color: var(--body-text-color-subdued); }

@@ -78,7 +78,7 @@ def pair() -> tuple[Peer, EfficientNetLite]:
     weights |= {"prototypes": torch.randn(7, 9), "proj.weight": torch.randn(9, 20)}
     weights |= {"proj.bias": torch.randn(9)}
     weights |= {"attention_scale": torch.tensor(1.5), "blend": torch.tensor(0.3)}
-    tower = EfficientNetLite.for_weights(weights)
+    tower = EfficientNetLite.for_shapes({name: tuple(w.shape) for name, w in weights.items()})
     tower.load_state_dict(weights)
     return peer.eval(), tower.eval()
 
@@ -128,4 +128,4 @@ def test_other_stages_are_refused(pair: tuple[Peer, EfficientNetLite]) -> None:
     weights = tower.state_dict()
     weights["blocks.3.depthwise.weight"] = torch.zeros(36, 1, 7, 7)
     with pytest.raises(ValueError, match=r"blocks\.3"):
-        EfficientNetLite.for_weights(weights)
+        EfficientNetLite.for_shapes({name: tuple(w.shape) for name, w in weights.items()})

@@ -68,8 +68,8 @@ def test_bad_input_is_one_line(
 
 
 def test_as_a_program() -> None:
-    command = [sys.executable, "-m", "clip_core", CAT, "cat", "--model", "ViT-B/32"]
+    command = [sys.executable, "-m", "clip_core", CAT, "cat", "--model", "ViT-B-32.pt"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "ViT-B-32.pt" in done.stderr
+    assert "Model ViT-B-32.pt not found" in done.stderr

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
 from clip_core.checkpoints import Checkpoint, build_model
+from clip_core.layouts import to_published_names
 from clip_core.model import CLIP
+from clip_core.stored import StoredTensor
 from clip_core.tokenizer import tokenize
 
 TEXTS = ["a dog", "a diagram of a heart, drawn by hand with a blunt pencil", "", "7 cats & 1 mouse"]
@@ -104,45 +106,9 @@ def transformers_peer(
     return peer
 
 
-def published_names(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a transformers CLIPModel under the names of the published checkpoints."""
-    ours = {
-        "logit_scale": theirs["logit_scale"],
-        "text_projection": theirs["text_projection.weight"].T,
-        "visual.proj": theirs["visual_projection.weight"].T,
-        "token_embedding.weight": theirs["text_model.embeddings.token_embedding.weight"],
-        "positional_embedding": theirs["text_model.embeddings.position_embedding.weight"],
-        "visual.class_embedding": theirs["vision_model.embeddings.class_embedding"],
-        "visual.conv1.weight": theirs["vision_model.embeddings.patch_embedding.weight"],
-        "visual.positional_embedding": theirs["vision_model.embeddings.position_embedding.weight"],
-    }
-    norms = {
-        "ln_final": "text_model.final_layer_norm",
-        "visual.ln_pre": "vision_model.pre_layrnorm",
-        "visual.ln_post": "vision_model.post_layernorm",
-    }
-    layers = {
-        "attn.out_proj": "self_attn.out_proj",
-        "ln_1": "layer_norm1",
-        "ln_2": "layer_norm2",
-        "mlp.c_fc": "mlp.fc1",
-        "mlp.c_proj": "mlp.fc2",
-    }
-    for kind in ("weight", "bias"):
-        for name, their_name in norms.items():
-            ours[f"{name}.{kind}"] = theirs[f"{their_name}.{kind}"]
-        for tower, their_tower in (("", "text_model."), ("visual.", "vision_model.")):
-            i = 0
-            while f"{their_tower}encoder.layers.{i}.layer_norm1.weight" in theirs:
-                block = f"{tower}transformer.resblocks.{i}"
-                their_block = f"{their_tower}encoder.layers.{i}"
-                ours[f"{block}.attn.in_proj_{kind}"] = torch.cat(
-                    [theirs[f"{their_block}.self_attn.{p}_proj.{kind}"] for p in "qkv"]
-                )
-                for name, their_name in layers.items():
-                    ours[f"{block}.{name}.{kind}"] = theirs[f"{their_block}.{their_name}.{kind}"]
-                i += 1
-    return ours
+def from_tensors(tensors: Mapping[str, Tensor]) -> Checkpoint:
+    stored = {name: StoredTensor.of(tensor) for name, tensor in tensors.items()}
+    return Checkpoint(to_published_names(stored))
 
 
 def pictures(side: int) -> Tensor:
@@ -173,7 +139,7 @@ def differences(
 
 
 def compare_with_open_clip(peer: open_clip.model.CLIP) -> tuple[float, float, float, int]:
-    model = build_model(Checkpoint(peer.state_dict()))
+    model = build_model(from_tensors(peer.state_dict()))
     side = model.visual.input_resolution
     image = pictures(side)
     text = tokenize(TEXTS)
@@ -187,7 +153,7 @@ def compare_with_open_clip(peer: open_clip.model.CLIP) -> tuple[float, float, fl
 
 
 def compare_with_transformers(peer: CLIPModel) -> tuple[float, float, float, int]:
-    model = build_model(Checkpoint(published_names(peer.state_dict())))
+    model = build_model(from_tensors(peer.state_dict()))
     side = model.visual.input_resolution
     image = pictures(side)
     text = tokenize(TEXTS)

@@ -115,7 +115,10 @@ def test_labels_come_back_literally(client: Client) -> None:
         ({"image": None, "labels": "cat, dog"}, "Drop in a picture to get an answer."),
         ({"labels": "cat, dog", "template": "a photo"}, "The template has no {}; write {} where"),
         ({"labels": "cat, dog", "template": "{} {}"}, "The template has {} 2 times; keep the one"),
-        ({"labels": "cat, dog", "model": "ViT"}, "There is no model 'ViT' here: choose tiny."),
+        (
+            {"labels": "cat, dog", "model": "ViT"},
+            "There is no model 'ViT' here: choose one of bundled",
+        ),
         ({"labels": "\n".join(map(str, range(1001)))}, "These are 1,001 labels; at most 1,000"),
         ({"labels": "cat\n" + "dog " * 80}, "The label “dog dog dog"),
         # an error is shown as HTML by gradio's own page: its text must not become elements

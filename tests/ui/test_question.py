@@ -17,7 +17,9 @@ TEMPLATE = "a photo of a {}."
 
 @pytest.fixture(scope="module")
 def models(tiny_model: Path) -> Models:
-    return Models([str(tiny_model)], "cpu")
+    models = Models([str(tiny_model)], "cpu", offer_published=False)
+    models.wait(models.default)
+    return models
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_no_labels(labels: Any) -> None:
 
 
 def test_one_label_is_answered(models: Models, photo: dict[str, Any]) -> None:
-    name = models.names[0]
+    name = models.default
     scores = answer_with(models, ask(photo, "cat", TEMPLATE, name))
     assert scores.probabilities.tolist() == [1.0]
 
@@ -104,7 +106,7 @@ def test_the_label_above_77_tokens_is_named_with_its_count(
     template: str, models: Models, photo: dict[str, Any]
 ) -> None:
     long = "dog " * 80
-    asked = ask(photo, f"cat\n{long}\nfox", template, models.names[0])
+    asked = ask(photo, f"cat\n{long}\nfox", template, models.default)
     with pytest.raises(QuestionError) as caught:
         answer_with(models, asked)
     message = str(caught.value)
@@ -117,7 +119,7 @@ def test_the_label_above_77_tokens_is_named_with_its_count(
 
 
 def test_77_tokens_are_read(models: Models, photo: dict[str, Any]) -> None:
-    name = models.names[0]
+    name = models.default
     asked = ask(photo, ["dog " * 75, "cat"], "{}", name)
     assert len(answer_with(models, asked).labels) == 2
     with pytest.raises(QuestionError, match="has 78 tokens"):
@@ -125,7 +127,7 @@ def test_77_tokens_are_read(models: Models, photo: dict[str, Any]) -> None:
 
 
 def test_unknown_model_names_those_there_are(models: Models, photo: dict[str, Any]) -> None:
-    sentence = "^There is no model 'ViT' here: choose tiny.safetensors.$"
+    sentence = "^There is no model 'ViT' here: choose one of bundled, "
     with pytest.raises(QuestionError, match=sentence):
         answer_with(models, ask(photo, "cat, dog", TEMPLATE, "ViT"))
     with pytest.raises(QuestionError, match=sentence):
@@ -145,8 +147,8 @@ def test_a_broken_picture(data: bytes, sentence: str, models: Models, tmp_path: 
     path.write_bytes(data)
     image = {"path": str(path), "orig_name": "broken.jpg"}
     for question in (
-        lambda: answer_with(models, ask(image, "cat, dog", TEMPLATE, models.names[0])),
-        lambda: see(models, models.names[0], image),
+        lambda: answer_with(models, ask(image, "cat, dog", TEMPLATE, models.default)),
+        lambda: see(models, models.default, image),
     ):
         with pytest.raises(QuestionError) as caught:
             question()
@@ -157,7 +159,7 @@ def test_a_truncated_picture(models: Models, photo: dict[str, Any]) -> None:
     whole = Path(photo["path"]).read_bytes()
     Path(photo["path"]).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(QuestionError, match="This picture is broken"):
-        answer_with(models, ask(photo, "cat, dog", TEMPLATE, models.names[0]))
+        answer_with(models, ask(photo, "cat, dog", TEMPLATE, models.default))
 
 
 def test_a_picture_that_is_gone_does_not_show_where_it_was(
@@ -166,8 +168,8 @@ def test_a_picture_that_is_gone_does_not_show_where_it_was(
     """The page deletes uploads after a day; somebody's page may be open for longer."""
     Path(photo["path"]).unlink()
     for question in (
-        lambda: answer_with(models, ask(photo, "cat, dog", TEMPLATE, models.names[0])),
-        lambda: see(models, models.names[0], photo),
+        lambda: answer_with(models, ask(photo, "cat, dog", TEMPLATE, models.default)),
+        lambda: see(models, models.default, photo),
     ):
         with pytest.raises(QuestionError) as caught:
             question()
@@ -179,11 +181,11 @@ def test_image_data_without_a_path(image: dict[str, Any], models: Models) -> Non
     with pytest.raises(QuestionError, match="did not arrive as a file: upload it once more"):
         ask(image, "cat, dog", TEMPLATE, "tiny")
     with pytest.raises(QuestionError, match="did not arrive as a file: upload it once more"):
-        see(models, models.names[0], image)
+        see(models, models.default, image)
 
 
 def test_see_gives_the_square(models: Models, photo: dict[str, Any]) -> None:
-    square = see(models, models.names[0], photo)
+    square = see(models, models.default, photo)
     assert square.size == (64, 64)
     assert square.mode == "RGB"
 

@@ -37,11 +37,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Starts app.py with the flags given, on a free port; returns its address once it answers."""
+    """Starts app.py with these flags and variables on a free port; its address once it answers."""
     folder = tmp_path_factory.mktemp("app")
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(*flags: str) -> str:
+    def start(*flags: str, **environment: str) -> str:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -54,7 +54,7 @@ def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
             process = subprocess.Popen(
                 [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), *flags],
                 cwd=ROOT,
-                env=os.environ | settings,
+                env=os.environ | settings | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

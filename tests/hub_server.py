@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+PIECE = 500_000
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -22,6 +24,7 @@ class Hub:
     address: str = ""
     token: str | None = None  # wanted for every repository, if any
     gated: bool = False
+    pause: float = 0.0  # seconds between pieces of a large file
     asked: list[str] = field(default_factory=list)  # "GET /path"
 
 
@@ -48,8 +51,12 @@ def serve_hub(root: Path) -> Iterator[Hub]:
                 self.send_header(name.replace("_", "-"), value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            if body:
-                self.wfile.write(data)
+            if not body:
+                return
+            with suppress(OSError):  # the other side has left
+                for i in range(0, len(data), PIECE):
+                    self.wfile.write(data[i : i + PIECE])
+                    time.sleep(hub.pause if len(data) > PIECE else 0)
 
         def answer(self, body: bool) -> None:
             path = self.path.split("?")[0]

@@ -112,8 +112,10 @@ def _say(name: str, slot: Slot, answering: str) -> str:
     if slot.stage == "failed":
         return note(f"{slot.problem} Until it can be had, {answering} answers.", problem=True)
     bar = ""
-    if slot.stage == "downloading":
-        measure = f' value="{slot.done}" max="{slot.total}"' if slot.total else ""
-        bar = f'<progress{measure} aria-label="Download of {escape(name)}"></progress>'
+    if slot.stage == "downloading" and slot.total:
+        bar = (
+            f'<progress value="{slot.done}" max="{slot.total}" '
+            f'aria-label="Download of {escape(name)}"></progress>'
+        )
     text = f"{name} {describe(slot) or 'is being loaded'}. Until it is in, {answering} answers."
     return f'<div class="note">{escape(text)}{bar}</div>'

@@ -29,6 +29,8 @@ CSS = """
 /* A long choice ends before the arrow and not under it. */
 #template input, #model input, #label-set input { padding-right: 1.25rem;
   text-overflow: ellipsis; }
+/* Each model's line of the menu on one or two lines, though the field itself is narrow. */
+@media (min-width: 640px) { #model ul { min-width: 23rem; } }
 footer > .divider:last-of-type { display: none; } /* it parts the last link from nothing */
 #labels textarea { overflow-y: auto !important; }
 #square img { width: 100%; height: 100%; object-fit: contain; }
@@ -41,8 +43,12 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .note details { margin-top: .25rem; max-height: 14rem; overflow: auto; }
 .note summary { cursor: pointer; }
 .note ol, .note ul { margin: .25rem 0; padding-left: 1.25rem; }
-.note progress { display: block; width: 100%; height: .5rem; margin-top: .35rem;
-  accent-color: var(--primary-600); }
+.note progress { display: block; width: 100%; height: .5rem; margin-top: .35rem; border: 0;
+  border-radius: .25rem; overflow: hidden; appearance: none; background: var(--neutral-200); }
+.dark .note progress { background: var(--neutral-700); }
+.note progress::-webkit-progress-bar { background: transparent; }
+.note progress::-webkit-progress-value { background: var(--primary-600); }
+.note progress::-moz-progress-bar { background: var(--primary-600); }
 .chart { padding: .6rem .9rem; min-height: 6rem; overflow-wrap: anywhere; }
 .chart .empty, .chart .problem { padding: 1.5rem .5rem; text-align: center; }
 .chart .empty { color: var(--body-text-color-subdued); }

@@ -7,6 +7,7 @@ import ui.zerogpu  # isort: skip  (before torch: see there)
 import argparse
 import os
 import sys
+from typing import Any
 
 from clip_core import CheckpointError, DownloadError
 from clip_core.load import DTYPES
@@ -16,6 +17,10 @@ from ui.page import build_page
 from ui.theme import CSS, THEME
 
 MAX_FILE_SIZE = "50mb"
+# On ZeroGPU the processes with a GPU are copies of this one: what is here when the page starts can
+# answer, and nothing else. Its stand-in for CUDA works in the main thread alone, and removes the
+# files that models came from, so that none may be put out of memory and come back.
+ZEROGPU: dict[str, Any] = {"offer_published": False, "in_background": False}
 SPACE_MODEL = "ViT-B/32"  # the README's front matter has a Space fetch it before it starts
 
 
@@ -149,17 +154,12 @@ def main(arguments: list[str] | None = None) -> None:
             options.model,
             options.device,
             options.dtype,
-            options.memory,
+            sys.maxsize if ui.zerogpu.ON_ZEROGPU else options.memory,
             options.mirror,
-            # Its GPU processes are copies of this one, so that only what is here when the page
-            # starts can answer there.
-            offer_published=not ui.zerogpu.ON_ZEROGPU,
+            **(ZEROGPU if ui.zerogpu.ON_ZEROGPU else {}),
         )
     except (CheckpointError, DownloadError, ValueError) as error:
         sys.exit(f"app.py: {error}")
-    if ui.zerogpu.ON_ZEROGPU:
-        for name in models.names:
-            models.wait(name)
     page = build_page(models, options.queue_size)
     try:
         page.launch(

@@ -67,6 +67,7 @@ class Models:
     given: what `clip_core.load` takes; the first of them is the default. On the page a file goes by
     its name without its folders, which are nobody's business there. offer_published: whether the
     nine published models are there to choose. memory: bytes that models may take together.
+    in_background: False loads what is asked for before `request` returns, in the same thread.
 
     Raises CheckpointError when there is no such model, ValueError when two have the same name or
     there is no such device or dtype.
@@ -80,6 +81,7 @@ class Models:
         memory: int | None = None,
         mirror: str | None = None,
         offer_published: bool = True,
+        in_background: bool = True,
     ) -> None:
         for name in given:
             if not is_known(name):
@@ -93,7 +95,7 @@ class Models:
             ) from error
         self._dtype = choose_dtype(dtype, self._device)
         self.memory = memory or default_budget(self._device)
-        self._mirror = mirror
+        self._mirror, self._in_background = mirror, in_background
         published = list(PUBLISHED) if offer_published else []
         named = {_shown_name(name): name for name in given}
         if len(named) < len(set(given)):
@@ -144,8 +146,11 @@ class Models:
                 return
             slot.stage, slot.problem, slot.done, slot.total = "loading", "", 0, None
             slot.settled = threading.Event()
-        # A daemon: leaving the program must not wait for a download
-        threading.Thread(target=self._bring, args=(name,), daemon=True).start()
+        if self._in_background:
+            # A daemon: leaving the program must not wait for a download
+            threading.Thread(target=self._bring, args=(name,), daemon=True).start()
+        else:
+            self._bring(name)
 
     def cancel(self, name: str, who: str = "") -> None:
         """A visitor no longer waits; a download that nobody waits for ends, to be resumed later."""

@@ -6,11 +6,13 @@ nothing here has an effect.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
-ON_ZEROGPU = bool(os.environ.get("SPACES_ZERO_GPU"))
+# The package's own rule
+ON_ZEROGPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 # A visitor with less quota left than a call asks for is refused; an answer takes about a second.
 SECONDS_ASKED = 15
 
@@ -21,5 +23,27 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def on_gpu(function: Function) -> Function:
-    """Marks a function that needs the GPU; the function itself where there is no ZeroGPU."""
-    return spaces.GPU(duration=SECONDS_ASKED)(function) if ON_ZEROGPU else function
+    """Marks a function that needs the GPU; the function itself where there is no ZeroGPU.
+
+    It runs in another process there, from which errors come back without their words. Those for
+    the person who asked, which are ValueErrors, are therefore carried back as answers.
+    """
+    if not ON_ZEROGPU:
+        return function
+
+    @spaces.GPU(duration=SECONDS_ASKED)
+    @functools.wraps(function)
+    def answer_or_error(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except ValueError as error:
+            return error
+
+    @functools.wraps(function)
+    def answer(*arguments: Any) -> Any:
+        result = answer_or_error(*arguments)
+        if isinstance(result, ValueError):
+            raise result
+        return result
+
+    return cast(Function, answer)

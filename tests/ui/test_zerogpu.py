@@ -28,7 +28,10 @@ def GPU(duration):
 
         def marked_function(*arguments):
             calls.append(function.__name__)
-            return function(*arguments)
+            try:
+                return function(*arguments)
+            except Exception as error:  # all that comes back from their process
+                raise RuntimeError(type(error).__name__) from None
 
         return marked_function
 
@@ -36,10 +39,10 @@ def GPU(duration):
 """
 
 START = """
-import json, sys
+import json, sys, threading
 import app
 import gradio as gr
-import ui.classify, ui.page, ui.zerogpu
+import ui.classify, ui.models, ui.page, ui.zerogpu
 
 started = {}
 
@@ -47,6 +50,14 @@ def launch(page, **settings):
     started["page"] = page
     started["ready"] = models[0].is_ready("tiny.safetensors")
 
+threads = []
+load = ui.models.ZeroShotClassifier
+
+def note_thread(*arguments):
+    threads.append(threading.current_thread() is threading.main_thread())
+    return load(*arguments)
+
+ui.models.ZeroShotClassifier = note_thread
 models = []
 build_page = app.build_page
 
@@ -63,10 +74,18 @@ def plain():
 
 classify = next(f for f in started["page"].fns.values() if f.api_name == "classify")
 share, table = classify.fn({"path": "ui/examples/cat.jpg"}, "cat, dog", "{}", "tiny.safetensors")
+try:
+    classify.fn({"path": "ui/examples/cat.jpg"}, ["dog " * 90, "cat"], "{}", "tiny.safetensors")
+    sentence = ""
+except Exception as error:
+    sentence = str(error)
 spaces = sys.modules.get("spaces")
 print(json.dumps({
     "ready": started["ready"],
     "labels": sorted(share),
+    "sentence": sentence,
+    "names": models[0].names,
+    "in_main_thread": threads,
     "unmarked": ui.zerogpu.on_gpu(plain) is plain,
     "spaces": spaces and {
         "torch_was_there": spaces.torch_was_there,
@@ -107,14 +126,19 @@ def test_on_zerogpu_the_answer_is_marked_and_the_model_loads_first(
     assert found["spaces"]["torch_was_there"] is False
     # one marked function, and no longer a share of a visitor's quota than an answer needs
     assert found["spaces"]["marked"][:1] == [["answer_question", 15]]
-    assert found["spaces"]["calls"] == ["answer_question"]
+    assert found["spaces"]["calls"] == ["answer_question", "answer_question"]
+    # our sentences come back whole, though errors don't
+    assert "reads at most 77: shorten it" in found["sentence"]
+    # their stand-in for CUDA is there in the main thread alone
+    assert found["in_main_thread"] == [True, True]
+    assert found["names"] == ["bundled", "tiny.safetensors"]
     assert found["labels"] == ["cat", "dog"]
     # its processes are copies of this one: what is loaded later they would not have
     assert found["ready"] is True
     assert found["unmarked"] is False
 
 
-@pytest.mark.parametrize("environment", [{}, {"SPACES_ZERO_GPU": ""}])
+@pytest.mark.parametrize("environment", [{}, {"SPACES_ZERO_GPU": "false"}])
 def test_elsewhere_nothing_is_marked(
     environment: dict[str, str], tiny_model: Path, spaces: Path
 ) -> None:
@@ -122,4 +146,6 @@ def test_elsewhere_nothing_is_marked(
     # gradio itself imports the package where it is installed
     assert not found["spaces"] or (found["spaces"]["marked"], found["spaces"]["calls"]) == ([], [])
     assert found["unmarked"] is True
+    assert "reads at most 77: shorten it" in found["sentence"]
+    assert found["in_main_thread"][:1] == [False]
     assert found["labels"] == ["cat", "dog"]

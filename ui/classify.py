@@ -22,7 +22,7 @@ from .model_menu import (
     lay_out_model_status,
     wire_model_menu,
 )
-from .models import ALWAYS, Models
+from .models import Models
 from .notes import describe_run, note, preview
 from .question import (
     IncompleteError,
@@ -105,6 +105,7 @@ def build_classify_tab(models: Models) -> None:
 
 
 def _lay_out_question(models: Models) -> QuestionParts:
+    first = models.answering(models.default)
     with gr.Row():
         picture = gr.Image(
             label="Picture",
@@ -141,7 +142,7 @@ def _lay_out_question(models: Models) -> QuestionParts:
         template = gr.Dropdown(
             label="Prompt template",
             choices=_template_choices(),
-            value=models.default_template(ALWAYS),
+            value=models.default_template(first),
             elem_id="template",
             scale=3,
             min_width=220,  # on a phone a line of its own: the sets have long titles
@@ -164,7 +165,7 @@ def _lay_out_question(models: Models) -> QuestionParts:
         menu=lay_out_model_status(model, models),
         custom=custom,
         template_note=gr.HTML(
-            describe("", models.default_template(ALWAYS), "")[1],
+            describe("", models.default_template(first), "")[1],
             elem_id="template-note",
             elem_classes="bare",
         ),
@@ -294,6 +295,8 @@ def _wire_answer(
         square = None  # a picture that can't be opened must not leave the last one's square
         try:
             model = models.answering(wanted, answered)
+            if model != wanted:  # put out of memory since it was chosen: it is sent for once more
+                yield {question.menu.pulse: gr.update(active=True), question.menu.switched: model}
             if image:
                 square = write_square(see(models, model, image), folder)
             yield {question.square: square}
@@ -331,7 +334,13 @@ def _wire_answer(
             question.menu.model,
             question.menu.answered,
         ],
-        [question.square, *parts, question.menu.answered],
+        [
+            question.square,
+            *parts,
+            question.menu.answered,
+            question.menu.pulse,
+            question.menu.switched,
+        ],
         # Pictures come as uploaded, undecoded: our opener knows more formats and words its errors.
         preprocess=False,
         # One at a time and in order, so that an old answer never follows a newer one.

@@ -21,7 +21,7 @@ import torch
 from clip_core import CheckpointError, DownloadError, ZeroShotClassifier
 from clip_core.checkpoints import Checkpoint, outline, read_checkpoint
 from clip_core.classifier import best_device
-from clip_core.load import BUNDLED, choose_dtype, find_weights, is_known
+from clip_core.load import BUNDLED, choose_dtype, find_on_disk, find_weights, is_known
 from clip_core.published import PUBLISHED
 from clip_core.stored import read_metadata
 
@@ -225,10 +225,13 @@ class Models:
         try:
             if slot.source in PUBLISHED:
                 self._check_fits(name, PUBLISHED[slot.source].parameters)
-            path, config = find_weights(slot.source, mirror=self._mirror, on_progress=on_progress)
+            found = find_on_disk(slot.source)
+            if found is None:
+                slot.stage = "downloading"
+                found = find_weights(slot.source, mirror=self._mirror, on_progress=on_progress)
             slot.stage = "loading"
             with self._one_at_a_time:
-                checkpoint = read_checkpoint(path, config)
+                checkpoint = read_checkpoint(*found)
                 self._make_room(name, checkpoint)
                 classifier = ZeroShotClassifier(checkpoint, self._device, self._dtype, name)
         except CancelledError:

@@ -123,3 +123,24 @@ def test_failed_download_says_why_and_leaves_the_old_model_answering(page: Page)
     expect_answer_of(page, "bundled")
     page.locator("#stop-download").click()  # now "Try again"
     expect(status).to_contain_text("RN50 is being")
+
+
+def test_put_out_of_memory_and_sent_for_again(
+    browser: Browser, start_app: Callable[..., str], tiny_model: Path, tmp_path: Path
+) -> None:
+    """There is room for one beside bundled: two visitors want two, and both are answered."""
+    first, second = (str(shutil.copy(tiny_model, tmp_path / name)) for name in ("a.pt", "b.pt"))
+    address = start_app("--model", first, "--model", second, CLIP_MEMORY="130MB")
+    contexts = [browser.new_context() for _ in range(2)]
+    pages = [context.new_page() for context in contexts]
+    for page, name in zip(pages, ("a.pt", "b.pt"), strict=True):
+        page.goto(address)
+        expect(page.locator("#labels textarea")).to_be_visible()
+        choose_model(page, name)
+        ask(page, "cat\ndog")
+        expect_answer_of(page, name)
+    ask(pages[0], "cat\ndog\nfox")  # its model was put out by the other's
+    expect_answer_of(pages[0], "a.pt")
+    expect(pages[0].locator("#chart .label")).to_have_count(3)
+    for context in contexts:
+        context.close()

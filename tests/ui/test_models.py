@@ -186,6 +186,7 @@ def test_larger_than_the_budget_is_said_before_anything_is_fetched(
     monkeypatch: pytest.MonkeyPatch, tiny_model: Path
 ) -> None:
     models = ready(Models(device="cpu", memory=500_000_000), ALWAYS)
+    monkeypatch.delattr(ui.models, "find_on_disk")
     monkeypatch.delattr(ui.models, "find_weights")
     models.request("RN50x64")
     models.wait("RN50x64")

@@ -86,7 +86,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_that_is_there_is_used(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, preprocess = load(NAME, "cpu", download_root=str(archive.parent))
+    model, _ = load(NAME, "cpu", download_root=str(archive.parent))
     assert model.visual.input_resolution == 32
     assert find_weights(NAME, archive.parent) == (archive, None)
     monkeypatch.setenv("CLIP_CACHE", str(archive.parent))
@@ -97,7 +97,5 @@ def test_a_file_that_is_there_is_used(archive: Path, monkeypatch: pytest.MonkeyP
 def test_half_a_file_that_is_there_is_not_used(archive: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-1])
     assert find_on_disk(NAME, archive.parent) is None
-    with pytest.raises(
-        DownloadError, match=r"could not be downloaded\. There is no network\. From"
-    ):
+    with pytest.raises(DownloadError, match="There is no network"):
         load(NAME, "cpu", download_root=str(archive.parent))

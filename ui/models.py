@@ -174,7 +174,7 @@ class Models:
         # A download shows itself at once; what is on disk is loaded in a second or two.
         while not slot.settled.wait(0.05):
             if slot.stage == "downloading":
-                raise NotReadyError(f"The model {name} {describe(slot)}: ask again then.")
+                raise NotReadyError(f"The model {name} {describe(slot)}; ask again when it is in.")
         with self._lock:
             classifier = slot.classifier
             if classifier is None:

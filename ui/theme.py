@@ -30,7 +30,8 @@ CSS = """
 #template input, #model input, #label-set input { padding-right: 1.25rem;
   text-overflow: ellipsis; }
 /* Each model's line of the menu on one or two lines, though the field itself is narrow. */
-@media (min-width: 640px) { #model ul { min-width: 23rem; } }
+@media (min-width: 640px) { #model ul { min-width: 23rem; }
+  #model ul li { width: auto !important; } }
 footer > .divider:last-of-type { display: none; } /* it parts the last link from nothing */
 #labels textarea { overflow-y: auto !important; }
 #square img { width: 100%; height: 100%; object-fit: contain; }

@@ -58,6 +58,7 @@ class Slot:
     users: int = 0  # answers being computed with it
     last_used: int = 0
     waiting: set[str] = field(default_factory=set)  # who wants its download
+    # Set once it is ready or has failed; each request has a new one
     settled: threading.Event = field(default_factory=threading.Event)
 
 
@@ -156,10 +157,6 @@ class Models:
         """A visitor no longer waits; a download that nobody waits for ends, to be resumed later."""
         with self._lock:
             self.slot(name).waiting.discard(who)
-
-    def wait(self, name: str) -> None:
-        """Returns once a model that is on its way is ready or has failed."""
-        self.slot(name).settled.wait()
 
     @contextmanager
     def use(self, name: str) -> Iterator[ZeroShotClassifier]:

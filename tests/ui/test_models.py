@@ -40,7 +40,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def ready(models: Models, *names: str) -> Models:
     for name in names:
-        models.wait(name)
+        models.slot(name).settled.wait(SECONDS)
         assert models.is_ready(name), models.slot(name).problem
     return models
 
@@ -124,7 +124,7 @@ def test_a_broken_file_reaches_the_page_as_a_sentence(tiny_model: Path, tmp_path
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(tiny_model.read_bytes()[:100_000])
     models = ready(Models([str(broken), str(tiny_model)], "cpu"), "tiny.safetensors")
-    models.wait("broken.safetensors")
+    models.slot("broken.safetensors").settled.wait(SECONDS)
     assert models.slot("broken.safetensors").stage == "failed"
     assert models.answering("broken.safetensors", "tiny.safetensors") == "tiny.safetensors"
     asked = Question("cat.jpg", "cat.jpg", ("a", "b"), "{}", [["a"], ["b"]], "broken.safetensors")
@@ -189,7 +189,7 @@ def test_larger_than_the_budget_is_said_before_anything_is_fetched(
     monkeypatch.delattr(ui.models, "find_on_disk")
     monkeypatch.delattr(ui.models, "find_weights")
     models.request("RN50x64")
-    models.wait("RN50x64")
+    models.slot("RN50x64").settled.wait(SECONDS)
     assert models.slot("RN50x64").problem == (
         "RN50x64 takes 2.5 GB of memory, and models may take 500 MB here: choose a smaller one, "
         "or raise --memory."
@@ -294,7 +294,7 @@ def test_failed_download_says_why_and_can_be_tried_again(
 ) -> None:
     models = Models(device="cpu", mirror=f"{mirror.address}/nowhere")
     models.request(NAME)
-    models.wait(NAME)
+    models.slot(NAME).settled.wait(SECONDS)
     slot = models.slot(NAME)
     assert slot.stage == "failed"
     assert "127.0.0.1 does not have the file (status 404)" in slot.problem

@@ -18,7 +18,7 @@ TEMPLATE = "a photo of a {}."
 @pytest.fixture(scope="module")
 def models(tiny_model: Path) -> Models:
     models = Models([str(tiny_model)], "cpu", offer_published=False)
-    models.wait(models.default)
+    models.slot(models.default).settled.wait()
     return models
 
 

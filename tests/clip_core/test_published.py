@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks.archives import write_archive
-from clip_core import CLIP, DownloadError, load
+from clip_core import CLIP, DownloadError, load, tokenize
 from clip_core.download import sha256_of
 from clip_core.load import find_on_disk, find_weights, weights_folder
 from clip_core.model import ModifiedResNet, VisionTransformer, convert_weights
@@ -99,3 +101,17 @@ def test_half_a_file_that_is_there_is_not_used(archive: Path) -> None:
     assert find_on_disk(NAME, archive.parent) is None
     with pytest.raises(DownloadError, match="There is no network"):
         load(NAME, "cpu", download_root=str(archive.parent))
+
+
+@pytest.mark.skipif(
+    not {"CLIP_WEIGHTS", "CLIP_PNG"} <= os.environ.keys(),
+    reason="needs ViT-B-32.pt as CLIP_WEIGHTS and openai/CLIP's CLIP.png as CLIP_PNG",
+)
+def test_the_answer_that_the_reference_prints() -> None:
+    model, preprocess = load(os.environ["CLIP_WEIGHTS"], "cpu")
+    image = preprocess(Image.open(os.environ["CLIP_PNG"])).unsqueeze(0)
+    with torch.no_grad():
+        logits, _ = model(image, tokenize(["a diagram", "a dog", "a cat"]))
+    # openai/CLIP, README.md; computed there in float16
+    expected = [0.9927937, 0.00421068, 0.00299572]
+    assert logits.softmax(dim=-1)[0].tolist() == pytest.approx(expected, abs=1e-3)

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import CheckpointError, Config, from_metadata, from_open_clip, from_transformers
+from .config import (
+    OPEN_CLIP_CONFIG,
+    TRANSFORMERS_CONFIG,
+    CheckpointError,
+    Config,
+    from_metadata,
+    read_config,
+)
 from .efficientnet import EfficientNetLite
 from .layouts import to_published_names
 from .model import (
@@ -69,22 +76,9 @@ def read_checkpoint(path: str | Path, config: Config | None = None) -> Checkpoin
     if config is None:
         config = from_metadata(metadata)
     if config is None and not integers:  # published archives, which have these, need none
-        config = read_config_beside(path, is_transformers)
+        beside = path.with_name(TRANSFORMERS_CONFIG if is_transformers else OPEN_CLIP_CONFIG)
+        config = read_config(beside) if beside.is_file() else None
     return Checkpoint(weights, config or Config(), integers, metadata)
-
-
-def read_config_beside(path: Path, is_transformers: bool) -> Config | None:
-    """The config in the JSON files of a file's folder, those of its layout; None without.
-
-    Raises CheckpointError as `config.from_open_clip` and `config.from_transformers` do.
-    """
-    if not is_transformers:
-        found = _read_text(path.with_name("open_clip_config.json"))
-        return None if found is None else from_open_clip(found)
-    found = _read_text(path.with_name("config.json"))
-    if found is None:
-        return None
-    return from_transformers(found, _read_text(path.with_name("preprocessor_config.json")))
 
 
 def build_model(
@@ -186,12 +180,3 @@ def _check_names(wanted: dict[str, Tensor], weights: Stored) -> None:
     for name in weights:
         if name not in wanted:
             raise CheckpointError(f"These weights hold a tensor that no CLIP has: {name!r}.")
-
-
-def _read_text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"The file {str(path)!r} can't be read.") from error

@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .preprocess import MEAN, STD
 
 ACTIVATIONS = ("quick_gelu", "gelu")
 VOCAB_SIZE = 49408  # the BPE vocabulary of openai/CLIP, simple_tokenizer.py
+
+OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG = "open_clip_config.json", "config.json"
+PREPROCESSOR_CONFIG = "preprocessor_config.json"
 
 
 class CheckpointError(RuntimeError):
@@ -35,6 +39,23 @@ class Config:
     def to_metadata(self) -> dict[str, str]:
         """As a safetensors file's notes: the fields' names, and values in JSON."""
         return {name: json.dumps(value) for name, value in vars(self).items()}
+
+
+def read_config(path: Path) -> Config:
+    """The config in a file that is named as its layout has it, and in the one for pictures beside.
+
+    Raises CheckpointError as `from_open_clip` and `from_transformers` do, or for a file that can't
+    be read.
+    """
+    pictures = path.with_name(PREPROCESSOR_CONFIG)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.name == OPEN_CLIP_CONFIG:
+            return from_open_clip(text)
+        preprocessor = pictures.read_text(encoding="utf-8") if pictures.is_file() else None
+    except (OSError, UnicodeError) as error:
+        raise CheckpointError(f"The model's {path.name} can't be read: {error}") from error
+    return from_transformers(text, preprocessor)
 
 
 def from_metadata(metadata: Mapping[str, str]) -> Config | None:

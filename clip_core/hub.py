@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,10 +16,16 @@ import huggingface_hub
 from huggingface_hub import constants, errors
 from tqdm import tqdm
 
-from .config import CheckpointError, Config, from_open_clip, from_transformers
+from .config import (
+    OPEN_CLIP_CONFIG,
+    PREPROCESSOR_CONFIG,
+    TRANSFORMERS_CONFIG,
+    CheckpointError,
+    Config,
+    read_config,
+)
 from .download import DownloadError, OnProgress
 
-OPEN_CLIP_CONFIG, TRANSFORMERS_CONFIG = "open_clip_config.json", "config.json"
 # Best first: a config, and the weights that go with it.
 LAYOUTS = (
     (OPEN_CLIP_CONFIG, "open_clip_model.safetensors"),
@@ -28,7 +34,6 @@ LAYOUTS = (
     (OPEN_CLIP_CONFIG, "open_clip_pytorch_model.bin"),
     (TRANSFORMERS_CONFIG, "pytorch_model.bin"),
 )
-PREPROCESSOR_CONFIG = "preprocessor_config.json"
 SCHEME = "hf-hub:"
 
 Result = TypeVar("Result")
@@ -85,12 +90,12 @@ def fetch_repository(name: str, on_progress: OnProgress | None = None) -> tuple[
     repository, revision = found
     cached = {
         name: path
-        for name in (*(name for pair in LAYOUTS for name in pair), PREPROCESSOR_CONFIG)
+        for name in {name for pair in LAYOUTS for name in pair}
         if (path := cached_file(repository, name, revision)) is not None
     }
     layout = _choose(cached)
     if layout is not None:
-        return cached[layout[1]], _read_config(repository, layout, cached)
+        return cached[layout[1]], _read_config(repository, cached[layout[0]])
     files = _ask(lambda: huggingface_hub.list_repo_files(repository, revision=revision), repository)
     layout = _choose(files)
     if layout is None:
@@ -104,7 +109,7 @@ def fetch_repository(name: str, on_progress: OnProgress | None = None) -> tuple[
         name: fetch_file(repository, name, revision)
         for name in {layout[0], PREPROCESSOR_CONFIG}.intersection(files)
     }
-    config = _read_config(repository, layout, fetched)
+    config = _read_config(repository, fetched[layout[0]])
     return fetch_file(repository, layout[1], revision, on_progress), config
 
 
@@ -113,13 +118,9 @@ def _choose(files: Iterable[str]) -> tuple[str, str] | None:
     return next((pair for pair in LAYOUTS if there.issuperset(pair)), None)
 
 
-def _read_config(repository: str, layout: tuple[str, str], files: Mapping[str, Path]) -> Config:
-    text = files[layout[0]].read_text(encoding="utf-8")
+def _read_config(repository: str, path: Path) -> Config:
     try:
-        if layout[0] == OPEN_CLIP_CONFIG:
-            return from_open_clip(text)
-        pictures = files.get(PREPROCESSOR_CONFIG)
-        return from_transformers(text, pictures.read_text(encoding="utf-8") if pictures else None)
+        return read_config(path)
     except CheckpointError as error:
         raise CheckpointError(f"{repository}: {error}") from error
 

@@ -96,7 +96,7 @@ def build(work: Work, seed: int) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("training/work"), help="the work folder")
+    parser.add_argument("--work", type=Path, default=Path("training/build"), help="the work folder")
     parser.add_argument("--output", type=Path, default=BUNDLED, help="where the file goes")
     parser.add_argument("--seed", type=int, default=0, help="of the stages that learn")
     arguments = parser.parse_args()

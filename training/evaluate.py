@@ -105,7 +105,7 @@ def line(name: str, results: list[Accuracy], calibration: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures weights on pictures never trained on.")
     parser.add_argument("files", nargs="*", default=["bundled"], help="weights, one for each seed")
-    parser.add_argument("--work", type=Path, default=Path("training/work"), help="the work folder")
+    parser.add_argument("--work", type=Path, default=Path("training/build"), help="the work folder")
     parser.add_argument(
         "--fit", action="store_true", help="fit the logit scale on the choosing half"
     )

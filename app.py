@@ -20,7 +20,11 @@ MAX_FILE_SIZE = "50mb"
 # On ZeroGPU the processes with a GPU are copies of this one: what is here when the page starts can
 # answer, and nothing else. Its stand-in for CUDA works in the main thread alone, and removes the
 # files that models came from, so that none may be put out of memory and come back.
-ZEROGPU: dict[str, Any] = {"offer_published": False, "in_background": False}
+ZEROGPU: dict[str, Any] = {
+    "memory": sys.maxsize,
+    "offer_published": False,
+    "in_background": False,
+}
 SPACE_MODEL = "ViT-B/32"  # the README's front matter has a Space fetch it before it starts
 
 
@@ -154,9 +158,8 @@ def main(arguments: list[str] | None = None) -> None:
             options.model,
             options.device,
             options.dtype,
-            sys.maxsize if ui.zerogpu.ON_ZEROGPU else options.memory,
-            options.mirror,
-            **(ZEROGPU if ui.zerogpu.ON_ZEROGPU else {}),
+            mirror=options.mirror,
+            **(ZEROGPU if ui.zerogpu.ON_ZEROGPU else {"memory": options.memory}),
         )
     except (CheckpointError, DownloadError, ValueError) as error:
         sys.exit(f"app.py: {error}")

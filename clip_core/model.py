@@ -48,22 +48,19 @@ class QuickGELU(nn.Module):
         return x * torch.sigmoid(1.702 * x)
 
 
-# What the blocks of both Transformers bend their values with: the published weights QuickGELU,
-# many that open_clip trained the exact GELU.
-ACTIVATIONS: dict[str, type[nn.Module]] = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
-
-
 class ResidualAttentionBlock(nn.Module):
     """One pre-norm Transformer layer: x + attention(ln_1(x)), then x + mlp(ln_2(x))."""
 
     def __init__(self, width: int, heads: int, activation: str = "quick_gelu") -> None:
         super().__init__()
+        # The published weights want QuickGELU, many that open_clip trained the exact GELU
+        activations = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
         self.attn = nn.MultiheadAttention(width, heads)
         self.ln_1 = LayerNorm(width)
         self.mlp = nn.Sequential(
             OrderedDict(
                 c_fc=nn.Linear(width, 4 * width),
-                gelu=ACTIVATIONS[activation](),
+                gelu=activations[activation](),
                 c_proj=nn.Linear(4 * width, width),
             )
         )

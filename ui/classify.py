@@ -295,7 +295,7 @@ def _wire_answer(
         square = None  # a picture that can't be opened must not leave the last one's square
         try:
             model = models.answering(wanted, answered)
-            if model != wanted:  # put out of memory since it was chosen: it is sent for once more
+            if model != wanted:  # on its way, or put out of memory: looked after until it is there
                 yield {question.menu.pulse: gr.update(active=True), question.menu.switched: model}
             if image:
                 square = write_square(see(models, model, image), folder)

@@ -85,8 +85,11 @@ class AnswerParts(NamedTuple):
     foot: gr.HTML
 
 
-def build_classify_tab(models: Models) -> None:
-    """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+def build_classify_tab(models: Models) -> QuestionParts:
+    """Adds the tab's components to the Blocks in whose context it is called, and wires them.
+
+    Returns the components of the question, for the other tabs to ask about the same picture.
+    """
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             question = _lay_out_question(models)
@@ -102,6 +105,7 @@ def build_classify_tab(models: Models) -> None:
 
     _wire_answer(question, answer, models, answer_question)
     add_endpoint(answer_question, question.picture, question.labels, models)
+    return question
 
 
 def _lay_out_question(models: Models) -> QuestionParts:

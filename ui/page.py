@@ -20,6 +20,7 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
             "picture with your words.",
             elem_id="title",
         )
-        build_classify_tab(models)
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Classify", id="classify"):
+            build_classify_tab(models)
     # Always a size of our own: on ZeroGPU gradio would let one question wait and refuse the next.
     return page.queue(max_size=queue_size, api_open=False)

@@ -24,7 +24,7 @@ from .checkpoints import Checkpoint, build_model, read_checkpoint
 from .config import Config
 from .load import choose_dtype, find_weights, place
 from .model import CLIP
-from .preprocess import center_square, open_image, preprocess, read_file
+from .preprocess import center_square, open_image, preprocess, read_file, squares
 from .tokenizer import tokenize
 
 IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
@@ -123,20 +123,26 @@ class ZeroShotClassifier:
         image: Image.Image | str | Path | bytes,
         labels: Sequence[str],
         templates: Sequence[str] = ("{}",),
+        framing: str = "crop",
     ) -> Scores:
         """How well each label, put in the place of `{}` in each template, fits the picture.
 
         image: a PIL picture, a path, or a file's bytes. templates: plain strings that hold `{}`
-        once; several are an ensemble.
+        once; several are an ensemble. framing: how the picture is made square, one of
+        `preprocess.FRAMINGS`; the features of several squares are averaged as an ensemble's are.
 
         Raises ImageError for a picture that can't be used, TextTooLongError for a prompt longer
-        than the context, ValueError for no labels or a template without exactly one `{}`.
+        than the context, ValueError for no labels, a template without exactly one `{}` or an
+        unknown framing.
         """
         for template in templates:
             if template.count("{}") != 1:
                 raise ValueError(f"The template {template!r} must hold {{}} exactly once.")
         return self.score(
-            image, labels, [[t.replace("{}", label) for t in templates] for label in labels]
+            image,
+            labels,
+            [[t.replace("{}", label) for t in templates] for label in labels],
+            framing,
         )
 
     @torch.inference_mode()
@@ -145,6 +151,7 @@ class ZeroShotClassifier:
         image: Image.Image | str | Path | bytes,
         labels: Sequence[str],
         prompts: Sequence[Sequence[str]],
+        framing: str = "crop",
     ) -> Scores:
         """As `classify`, with the texts that stand for each label, already filled.
 
@@ -154,7 +161,7 @@ class ZeroShotClassifier:
         if not labels or len(labels) != len(prompts) or not all(prompts):
             raise ValueError("At least one label is needed, and a prompt for each.")
         text_features, texts_cached = self._encode_prompts([tuple(texts) for texts in prompts])
-        image_features, image_cached = self._encode_image(image)
+        image_features, image_cached = self._encode_image(image, framing)
         cosines = text_features @ image_features
         logits = cosines * self.model.logit_scale.exp().float()
         probabilities = logits.softmax(dim=0)
@@ -174,14 +181,29 @@ class ZeroShotClassifier:
         """The RGB square that the model sees of a picture, input_resolution pixels a side."""
         return center_square(self.input_resolution)(open_image(image))
 
-    def _encode_image(self, image: Image.Image | str | Path | bytes) -> tuple[Tensor, bool]:
+    def squares(
+        self, image: Image.Image | str | Path | bytes, framing: str = "crop"
+    ) -> list[Image.Image]:
+        """The RGB squares that the model sees of a picture, input_resolution pixels a side.
+
+        Raises ImageError, and ValueError for a framing that is none of `preprocess.FRAMINGS`.
+        """
+        return squares(open_image(image), self.input_resolution, framing)
+
+    def _encode_image(
+        self, image: Image.Image | str | Path | bytes, framing: str = "crop"
+    ) -> tuple[Tensor, bool]:
         """Normalised float32 features [D], and whether they were kept."""
-        key, source = _content(image)
+        content, source = _content(image)
+        key = (content, framing)
         features = self._images.get(key)
         if features is not None:
             return features, True
-        pixels = self._preprocess(open_image(source)).unsqueeze(0).to(self.device)
-        features = F.normalize(self.model.encode_image(pixels).float(), dim=-1)[0]
+        seen = squares(open_image(source), self.input_resolution, framing)
+        # A square of the right size passes the transform's own resize and crop unchanged.
+        pixels = torch.stack([self._preprocess(square) for square in seen]).to(self.device)
+        each = F.normalize(self.model.encode_image(pixels).float(), dim=-1)
+        features = each[0] if len(each) == 1 else F.normalize(each.mean(dim=0), dim=-1)
         self._images.put(key, features)
         return features, False
 

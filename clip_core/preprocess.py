@@ -32,6 +32,9 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 # JPEG covers MPO, which phones write.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF", "BMP")
 MAX_PIXELS = 120_000_000  # the largest phone sensor in common use gives 108 million
+# How a picture that is no square becomes what the model sees, and how many squares "crops" takes.
+FRAMINGS = ("crop", "pad", "squash", "crops")
+CROPS = 5
 MAX_SIDES_RATIO = 50  # the short side is scaled up to the model's: longer strips would fill memory
 
 pillow_heif.register_heif_opener()
@@ -50,6 +53,37 @@ def center_square(input_resolution: int) -> Compose:
             _to_rgb,
         ]
     )
+
+
+def squares(image: Image.Image, input_resolution: int, framing: str = "crop") -> list[Image.Image]:
+    """An RGB picture -> the RGB squares, input_resolution pixels a side, that stand for it.
+
+    framing, one of `FRAMINGS`: "crop", the reference's centre square; "pad", the whole picture
+    scaled to fit, on the mean colour of CLIP's training pictures; "squash", the whole picture with
+    its sides made equal; "crops", `CROPS` squares spread evenly along the long side, whose features
+    are to be averaged (one, of a picture that is square). Raises ValueError for another framing.
+    """
+    size = (input_resolution, input_resolution)
+    if framing == "crop":
+        return [center_square(input_resolution)(image)]
+    if framing == "pad":
+        ground = tuple(round(255 * mean) for mean in MEAN)
+        return [ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=ground)]
+    if framing == "squash":
+        return [image.resize(size, Image.Resampling.BICUBIC)]
+    if framing != "crops":
+        raise ValueError(f"There is no framing {framing!r}: choose one of {', '.join(FRAMINGS)}.")
+    if image.width == image.height:
+        return [center_square(input_resolution)(image)]
+    scaled = Resize(input_resolution, interpolation=InterpolationMode.BICUBIC)(image)
+    over = (scaled.width - input_resolution, scaled.height - input_resolution)
+    return [
+        scaled.crop((x, y, x + input_resolution, y + input_resolution))
+        for x, y in (
+            (round(over[0] * i / (CROPS - 1)), round(over[1] * i / (CROPS - 1)))
+            for i in range(CROPS)
+        )
+    ]
 
 
 def preprocess(

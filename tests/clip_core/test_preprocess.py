@@ -15,7 +15,15 @@ from PIL import Image
 from torchvision import transforms
 
 from clip_core import ImageError, open_image
-from clip_core.preprocess import MAX_SIDES_RATIO, center_square, preprocess
+from clip_core.preprocess import (
+    CROPS,
+    FRAMINGS,
+    MAX_SIDES_RATIO,
+    MEAN,
+    center_square,
+    preprocess,
+    squares,
+)
 
 
 def picture(size: tuple[int, int] = (60, 40), mode: str = "RGB") -> Image.Image:
@@ -52,6 +60,40 @@ def test_transform_is_the_references(mode: str, size: tuple[int, int]) -> None:
     )
     image = picture(size, mode)
     assert torch.equal(preprocess(224)(image), reference(image))
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("size", [(301, 199), (40, 90), (64, 64)])
+def test_squares_pass_the_transform_unchanged(framing: str, size: tuple[int, int]) -> None:
+    found = squares(picture(size), 64, framing)
+    assert {(square.size, square.mode) for square in found} == {((64, 64), "RGB")}
+    for square in found:
+        tensor = transforms.ToTensor()(square)
+        normalised = transforms.Normalize(MEAN, (0.26862954, 0.26130258, 0.27577711))(tensor)
+        assert torch.equal(preprocess(64)(square), normalised)
+
+
+def test_the_whole_picture_is_padded_squashed_or_walked_over() -> None:
+    wide = picture((300, 100))  # red grows from left to right
+    (crop,) = squares(wide, 60)
+    (pad,) = squares(wide, 60, "pad")
+    (squash,) = squares(wide, 60, "squash")
+    crops = squares(wide, 60, "crops")
+    reds = [[square.getpixel((x, 30))[0] for x in (0, 59)] for square in [crop, squash, *crops]]
+    assert 80 < reds[0][0] < reds[0][1] < 175  # the middle third
+    assert reds[1][0] < 10
+    assert reds[1][1] > 245
+    assert len(crops) == CROPS
+    assert [left for left, _ in reds[2:]] == sorted(left for left, _ in reds[2:])
+    assert reds[2][0] < 10
+    assert reds[-1][1] > 245
+    assert pad.getpixel((30, 5)) == tuple(round(255 * mean) for mean in MEAN)
+    assert pad.getpixel((1, 30))[0] < 15
+
+
+def test_an_unknown_framing_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match="crop, pad, squash, crops"):
+        squares(picture(), 60, "stretch")
 
 
 def test_square_is_what_the_transform_normalises() -> None:

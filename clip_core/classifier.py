@@ -51,6 +51,7 @@ class Scores:
     cosine_similarities: np.ndarray  # float32 [labels], -1 to 1
     model: str  # which model answered
     device: str  # where it ran
+    framing: str  # how the picture was made square, one of `preprocess.FRAMINGS`
     cached: Cached
     seconds: float  # from the call to the answer
 
@@ -100,7 +101,9 @@ class ZeroShotClassifier:
     ) -> None:
         self.device = torch.device(device or best_device())
         self.dtype = choose_dtype(dtype, self.device)
-        self.default_template: str | None = None  # the one measured best, where a file names it
+        # Those that measured best, where a file names them
+        self.default_template: str | None = None
+        self.default_framing = "crop"
         config = Config()
         if isinstance(model, CLIP):
             self.model = place(model.eval(), self.device, self.dtype)
@@ -111,6 +114,7 @@ class ZeroShotClassifier:
                 model = read_checkpoint(path, known)
             config = model.config
             self.default_template = model.metadata.get("default_template")
+            self.default_framing = model.metadata.get("default_framing", self.default_framing)
             self.model = build_model(model, self.device, self.dtype)
         self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution
@@ -123,13 +127,14 @@ class ZeroShotClassifier:
         image: Image.Image | str | Path | bytes,
         labels: Sequence[str],
         templates: Sequence[str] = ("{}",),
-        framing: str = "crop",
+        framing: str | None = None,
     ) -> Scores:
         """How well each label, put in the place of `{}` in each template, fits the picture.
 
         image: a PIL picture, a path, or a file's bytes. templates: plain strings that hold `{}`
         once; several are an ensemble. framing: how the picture is made square, one of
-        `preprocess.FRAMINGS`; the features of several squares are averaged as an ensemble's are.
+        `preprocess.FRAMINGS`, else the model's `default_framing`; the features of several squares
+        are averaged as an ensemble's are.
 
         Raises ImageError for a picture that can't be used, TextTooLongError for a prompt longer
         than the context, ValueError for no labels, a template without exactly one `{}` or an
@@ -151,7 +156,7 @@ class ZeroShotClassifier:
         image: Image.Image | str | Path | bytes,
         labels: Sequence[str],
         prompts: Sequence[Sequence[str]],
-        framing: str = "crop",
+        framing: str | None = None,
     ) -> Scores:
         """As `classify`, with the texts that stand for each label, already filled.
 
@@ -173,6 +178,7 @@ class ZeroShotClassifier:
             cosine_similarities=cosines.cpu().numpy(),
             model=self.name,
             device=str(self.device),
+            framing=framing or self.default_framing,
             cached=Cached(image_cached, texts_cached),
             seconds=time.perf_counter() - started,
         )
@@ -182,19 +188,21 @@ class ZeroShotClassifier:
         return center_square(self.input_resolution)(open_image(image))
 
     def squares(
-        self, image: Image.Image | str | Path | bytes, framing: str = "crop"
+        self, image: Image.Image | str | Path | bytes, framing: str | None = None
     ) -> list[Image.Image]:
         """The RGB squares that the model sees of a picture, input_resolution pixels a side.
 
-        Raises ImageError, and ValueError for a framing that is none of `preprocess.FRAMINGS`.
+        framing: as for `classify`. Raises ImageError, and ValueError for a framing that is none of
+        `preprocess.FRAMINGS`.
         """
-        return squares(open_image(image), self.input_resolution, framing)
+        return squares(open_image(image), self.input_resolution, framing or self.default_framing)
 
     def _encode_image(
-        self, image: Image.Image | str | Path | bytes, framing: str = "crop"
+        self, image: Image.Image | str | Path | bytes, framing: str | None = None
     ) -> tuple[Tensor, bool]:
         """Normalised float32 features [D], and whether they were kept."""
         content, source = _content(image)
+        framing = framing or self.default_framing
         key = (content, framing)
         features = self._images.get(key)
         if features is not None:

@@ -1,4 +1,4 @@
-"""The one public endpoint: /classify(image, labels, template, model)."""
+"""The one public endpoint: /classify(image, labels, template, model, framing)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clip_core import Scores
 
 from .chart import TABLE_HEADERS, to_table
 from .models import Models
-from .question import Question, QuestionError, ask
+from .question import BEST, Question, QuestionError, ask
 
 
 def add_endpoint(
@@ -30,21 +30,28 @@ def add_endpoint(
     first = models.default
     template = gr.Textbox(models.default_template(first), label="Template", visible=False)
     model = gr.Textbox(first, label="Model", visible=False)
+    framing = gr.Textbox(BEST, label="Framing", visible=False)
     shares = gr.Label(label="Scores", visible=False)
     table = gr.Dataframe(headers=TABLE_HEADERS, label="Table", visible=False)
 
     def classify(
-        image: Any, labels: str | Sequence[str], template: str, model: str
+        image: Any,
+        labels: str | Sequence[str],
+        template: str,
+        model: str,
+        framing: str = BEST,
     ) -> tuple[dict[str, float], pd.DataFrame]:
         """Scores labels against a picture.
 
         image: the picture, uploaded. labels: one a line, or on one line between commas or
         semicolons. template: a text that holds {} once, or the name of a set such as imagenet-7.
-        model: the name of a model. Returns the share of each label among these labels, and a table:
-        rank, label, prompt, score (the share, 0 to 1), cosine similarity, logit.
+        model: the name of a model. framing: how the picture is made square: crop, pad, squash,
+        crops (five, averaged), or best, the one that measured best for the model. Returns the share
+        of each label among these labels, and a table: rank, label, prompt, score (the share, 0 to
+        1), cosine similarity, logit.
         """
         try:
-            scores = answer_question(ask(image, labels, template, model))
+            scores = answer_question(ask(image, labels, template, model, framing))
         except QuestionError as error:
             # Gradio shows an error's text as HTML
             raise gr.Error(escape(str(error), quote=False), print_exception=False) from error
@@ -53,7 +60,7 @@ def add_endpoint(
 
     gr.Button(visible=False).click(
         classify,
-        [picture, labels, template, model],
+        [picture, labels, template, model, framing],
         [shares, table],
         api_name="classify",
         api_visibility="public",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -13,6 +14,8 @@ from clip_core import Scores
 
 from .question import Question
 
+SQUARES_IN_A_ROW = 3
+GAP = 6  # pixels between squares
 # Spreadsheets run a cell that begins with one of these as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -38,14 +41,20 @@ def write_files(scores: Scores, question: Question, folder: str | Path) -> tuple
     return str(csv_path), str(json_path)
 
 
-def write_square(square: Image.Image, folder: str | Path) -> str:
-    """Writes the square that a model sees as PNG under `folder`; returns the path.
+def write_squares(squares: Sequence[Image.Image], folder: str | Path) -> str:
+    """Writes the squares that a model sees as one PNG under `folder`, rows of three; the path.
 
     In a directory of its own each time: gradio would write the same picture over the file that a
     browser may be reading.
     """
     path = _fresh_directory(folder) / "square.png"
-    square.save(path)
+    side = squares[0].width
+    columns = min(len(squares), SQUARES_IN_A_ROW)
+    rows = -(-len(squares) // columns)
+    sheet = Image.new("RGB", (columns * (side + GAP) - GAP, rows * (side + GAP) - GAP), "white")
+    for i, square in enumerate(squares):
+        sheet.paste(square, (i % columns * (side + GAP), i // columns * (side + GAP)))
+    sheet.save(path)
     return str(path)
 
 
@@ -68,6 +77,7 @@ def to_json(scores: Scores, question: Question) -> str:
         "picture": question.picture,
         "model": scores.model,
         "template": question.template,
+        "framing": scores.framing,
         "scores": rows,
     }
     return json.dumps(answer, indent=2, ensure_ascii=False)

@@ -10,10 +10,14 @@ from typing import Any
 from PIL import Image
 
 from clip_core import CheckpointError, ImageError, Scores, TextTooLongError
+from clip_core.preprocess import FRAMINGS
 from prompts import TemplateError, fill_all, template_sets, validate
 
 from .labels import LabelsError, parse_labels
 from .models import Models
+
+CUSTOM = "custom"  # the template's choice for one that the person writes
+BEST = "best"  # the framing that measured best for the model
 
 
 class QuestionError(ValueError):
@@ -34,16 +38,45 @@ class Question:
     template: str  # what the person chose: a template, or the name of a set
     prompts: list[list[str]]
     model: str
+    framing: str | None = None  # None: the one that measured best for the model
+
+
+def read(
+    models: Models,
+    image: Mapping[str, Any] | None,
+    labels: str | None,
+    chosen: str,
+    custom: str,
+    wanted: str,
+    answered: str,
+    framing: str,
+) -> Question:
+    """The question that is on the page, for the model that answers it now.
+
+    image: as gradio's file data; the others are the values of the page's components. Raises
+    QuestionError as `ask` does.
+    """
+    model = models.answering(wanted, answered)
+    return ask(image, labels, custom if chosen == CUSTOM else chosen, model, framing)
 
 
 def ask(
-    image: Mapping[str, Any] | None, labels: str | Sequence[str] | None, template: str, model: str
+    image: Mapping[str, Any] | None,
+    labels: str | Sequence[str] | None,
+    template: str,
+    model: str,
+    framing: str = BEST,
 ) -> Question:
     """Checks a question: an uploaded picture as gradio's file data, labels as typed.
 
-    template: one that holds {}, or the name of a set. Raises QuestionError, or IncompleteError when
-    the picture or the labels are still to come.
+    template: one that holds {}, or the name of a set. framing: `BEST`, or one of the model's.
+    Raises QuestionError, or IncompleteError when the picture or the labels are still to come.
     """
+    if framing not in (BEST, *FRAMINGS):
+        raise QuestionError(
+            f"There is no square {framing!r}: choose {BEST}, {', '.join(FRAMINGS[:-1])} or "
+            f"{FRAMINGS[-1]}."
+        )
     if not image:
         raise IncompleteError("Drop in a picture to get an answer.")
     try:
@@ -56,14 +89,17 @@ def ask(
     path = uploaded_path(image)
     picture = str(image.get("orig_name") or Path(path).name)
     prompts = fill_all(templates, parsed.labels)
-    return Question(path, picture, parsed.labels, template, prompts, model)
+    chosen = None if framing == BEST else framing
+    return Question(path, picture, parsed.labels, template, prompts, model, chosen)
 
 
 def answer_with(models: Models, question: Question) -> Scores:
     """Scores a question. Raises QuestionError, with one sentence, where the model can't."""
     try:
         with models.use(question.model) as classifier:
-            return classifier.score(question.path, question.labels, question.prompts)
+            return classifier.score(
+                question.path, question.labels, question.prompts, question.framing
+            )
     except TextTooLongError as error:
         label = next(
             label
@@ -80,11 +116,13 @@ def answer_with(models: Models, question: Question) -> Scores:
         raise QuestionError(str(error)) from error
 
 
-def see(models: Models, model: str, image: Mapping[str, Any]) -> Image.Image:
-    """The square of an uploaded picture that a model sees. Raises QuestionError."""
+def see(
+    models: Models, model: str, image: Mapping[str, Any], framing: str = BEST
+) -> list[Image.Image]:
+    """The squares of an uploaded picture that a model sees. Raises QuestionError."""
     try:
         with models.use(model) as classifier:
-            return classifier.square(uploaded_path(image))
+            return classifier.squares(uploaded_path(image), None if framing == BEST else framing)
     except CheckpointError as error:
         raise QuestionError(f"The model {model} could not be loaded. {error}") from error
     except (ImageError, ValueError) as error:

@@ -14,7 +14,7 @@ import pytest
 from PIL import ExifTags, Image
 from playwright.sync_api import Locator, Page, expect
 
-from ui.classify import EXAMPLE_LABELS
+from ui.form import EXAMPLE_LABELS
 
 pytestmark = pytest.mark.browser
 

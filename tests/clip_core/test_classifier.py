@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clip_core import ImageError, TextTooLongError, ZeroShotClassifier, load, tokenize
+from clip_core.preprocess import CROPS
 
 CAT = Path(__file__).parents[2] / "ui/examples/cat.jpg"
 COFFEE = CAT.with_name("coffee.jpg")
@@ -186,8 +187,24 @@ def test_threads_get_their_own_answers(classifier: ZeroShotClassifier) -> None:
     np.testing.assert_allclose(answers, expected, atol=1e-4)
 
 
-def test_square(classifier: ZeroShotClassifier) -> None:
-    assert classifier.square(CAT).size == (64, 64)
+def test_each_framing_has_features_of_its_own(
+    classifier: ZeroShotClassifier, forwards: tuple[Counted, Counted]
+) -> None:
+    wide = Image.open(CAT).resize((90, 64))
+    answers = {}
+    for framing in (None, "crop", "pad", "squash", "crops", "crops"):
+        answers[framing] = classifier.classify(wide, ["cat", "dog"], framing=framing)
+    assert forwards[0].rows == 1 + 1 + 1 + CROPS
+    assert answers[None].framing == "crop"
+    assert answers["crops"].cached.image
+    with torch.inference_mode():
+        pixels = torch.stack([classifier._preprocess(x) for x in classifier.squares(wide, "crops")])
+        each = F.normalize(classifier.model.encode_image(pixels), dim=-1)
+        text = F.normalize(classifier.model.encode_text(tokenize(["cat", "dog"])), dim=-1)
+        expected = F.normalize(each.mean(0), dim=-1) @ text.T
+    np.testing.assert_allclose(answers["crops"].cosine_similarities, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="There is no framing 'round'"):
+        classifier.classify(wide, ["cat"], framing="round")
 
 
 def test_default_template_comes_from_the_file(classifier: ZeroShotClassifier) -> None:

@@ -29,6 +29,7 @@ def make_scores() -> Callable[..., Scores]:
             cosine_similarities=logits / 100,
             model=model,
             device="cpu",
+            framing="crop",
             cached=Cached(False, 0),
             seconds=0.1,
         )

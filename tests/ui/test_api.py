@@ -47,10 +47,12 @@ def test_one_public_endpoint_with_these_parameters(client: Client) -> None:
         ("labels", False),
         ("template", True),
         ("model", True),
+        ("framing", True),
     ]
     assert [p["parameter_default"] for p in parameters[2:]] == [
         "a photo of a {}.",
         "tiny.safetensors",
+        "best",
     ]
     returns = api["named_endpoints"]["/classify"]["returns"]
     assert [value["component"] for value in returns] == ["Label", "Dataframe"]
@@ -153,7 +155,7 @@ def post(address: str, data: list[Any]) -> str:
 @pytest.mark.parametrize("path", [str(CAT), str(ROOT / "app.py"), "/etc/hostname", "/etc/passwd"])
 def test_files_of_the_server_are_not_read(path: str, address: str) -> None:
     image = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    events = post(address, [image, "cat, dog", "{}", "tiny.safetensors"])
+    events = post(address, [image, "cat, dog", "{}", "tiny.safetensors", "best"])
     assert "confidences" not in events
     assert "error" in events
     assert path not in events
@@ -163,7 +165,7 @@ def test_a_label_list_in_json(client: Client, address: str) -> None:
     with CAT.open("rb") as file:
         uploaded = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()
     image = {"path": uploaded[0], "meta": {"_type": "gradio.FileData"}}
-    events = post(address, [image, ["a cat, asleep", "dog"], "{}", "tiny.safetensors"])
+    events = post(address, [image, ["a cat, asleep", "dog"], "{}", "tiny.safetensors", "best"])
     data = next(line for line in events.splitlines() if line.startswith("data: "))
     _, table = json.loads(data.removeprefix("data: "))
     assert {row["label"] for row in rows(table)} == {"a cat, asleep", "dog"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clip_core import ZeroShotClassifier
-from ui.classify import EXAMPLE_LABELS, EXAMPLES
+from ui.form import EXAMPLE_LABELS, EXAMPLES
 
 
 @pytest.fixture(scope="module")

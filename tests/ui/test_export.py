@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from clip_core import Scores
-from ui.export import disarm, to_csv, to_json, write_files, write_square
+from ui.export import disarm, to_csv, to_json, write_files, write_squares
 from ui.question import Question
 
 COLUMNS = ["rank", "label", "prompt", "probability", "cosine_similarity", "logit"]
@@ -133,8 +133,18 @@ def test_file_names_are_plain_whatever_the_picture_is_called(
     assert path.name == f"scores-{part}-2-labels-tiny.csv"
 
 
+def test_several_squares_are_one_sheet(tmp_path: Path) -> None:
+    colours = ["red", "green", "blue", "black"]
+    squares = [Image.new("RGB", (10, 10), colour) for colour in colours]
+    sheet = Image.open(write_squares(squares, tmp_path))
+    assert sheet.size == (42, 26)
+    assert sheet.getpixel((35, 5)) == (0, 0, 255)
+    assert sheet.getpixel((5, 20)) == (0, 0, 0)
+    assert sheet.getpixel((20, 20)) == (255, 255, 255)
+
+
 def test_a_square_never_overwrites_another(tmp_path: Path) -> None:
     square = Image.new("RGB", (4, 4), "red")
-    paths = {write_square(square, tmp_path) for _ in range(3)}
+    paths = {write_squares([square], tmp_path) for _ in range(3)}
     assert len(paths) == 3
     assert all(Image.open(path).getpixel((0, 0)) == (255, 0, 0) for path in paths)

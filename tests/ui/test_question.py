@@ -185,9 +185,26 @@ def test_image_data_without_a_path(image: dict[str, Any], models: Models) -> Non
 
 
 def test_see_gives_the_square(models: Models, photo: dict[str, Any]) -> None:
-    square = see(models, models.default, photo)
+    (square,) = see(models, models.default, photo)
     assert square.size == (64, 64)
     assert square.mode == "RGB"
+    assert len(see(models, models.default, photo, "crops")) == 5
+
+
+def test_the_framing_reaches_the_model(models: Models) -> None:
+    cat = {"path": str(Path(__file__).parents[2] / "ui/examples/cat.jpg")}
+    answers = {
+        framing: answer_with(models, ask(cat, "cat, dog", TEMPLATE, models.default, framing))
+        for framing in ("best", "crop", "pad", "squash", "crops")
+    }
+    assert {name: scores.framing for name, scores in answers.items()} == {
+        name: name if name != "best" else "crop" for name in answers
+    }
+    cosines = {name: float(scores.cosine_similarities[0]) for name, scores in answers.items()}
+    assert cosines["best"] == cosines["crop"]
+    assert len(set(cosines.values())) == 4
+    with pytest.raises(QuestionError, match="There is no square 'round': choose best, crop"):
+        ask(cat, "cat, dog", TEMPLATE, models.default, "round")
 
 
 def test_shorten() -> None:

@@ -183,6 +183,26 @@ class ZeroShotClassifier:
             seconds=time.perf_counter() - started,
         )
 
+    def score_each(
+        self,
+        image: Image.Image | str | Path | bytes,
+        labels: Sequence[str],
+        prompts: Sequence[Sequence[str]],
+        framing: str | None = None,
+    ) -> list[Scores]:
+        """One answer for each prompt by itself, where `score` makes an ensemble of them.
+
+        prompts: equally many texts for each label, in the same order. Raises as `score` does, and
+        ValueError when one label has more texts than another.
+        """
+        columns = zip(*prompts, strict=True)
+        return [self.score(image, labels, [[t] for t in texts], framing) for texts in columns]
+
+    @torch.inference_mode()
+    def label_features(self, prompts: Sequence[Sequence[str]]) -> Tensor:
+        """What stands for each label: normalised float32 [labels, D], one mean of its prompts."""
+        return self._encode_prompts([tuple(texts) for texts in prompts])[0]
+
     def square(self, image: Image.Image | str | Path | bytes) -> Image.Image:
         """The RGB square that the model sees of a picture, input_resolution pixels a side."""
         return center_square(self.input_resolution)(open_image(image))

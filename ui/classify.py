@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,11 +12,27 @@ from clip_core import Scores
 
 from .api import add_endpoint
 from .chart import TABLE_HEADERS, draw_chart, say, to_table
+from .code import build_code_tab
 from .export import write_files, write_squares
 from .form import QuestionParts, add_starts, lay_out_question, wire_question
+from .hints import contrast_of, draw_hints, find_hints
+from .labels import parse_labels
+from .model_menu import LIGHT
 from .models import Models
 from .notes import describe_run, note
-from .question import CUSTOM, IncompleteError, Question, QuestionError, answer_with, ask, see
+from .panel import mark_open
+from .question import (
+    CUSTOM,
+    IncompleteError,
+    Question,
+    QuestionError,
+    answer_with,
+    ask,
+    model_errors,
+    see,
+    shorten,
+)
+from .words import build_words_tab
 from .zerogpu import on_gpu
 
 
@@ -27,6 +44,9 @@ class AnswerParts(NamedTuple):
     json_file: gr.DownloadButton
     table: gr.Dataframe
     foot: gr.HTML
+    hints: gr.HTML
+    contrast: gr.Button  # adds the label that a denial is to be compared with
+    settled: gr.Textbox  # never seen: another text after each answer
 
 
 def build_classify_tab(models: Models) -> QuestionParts:
@@ -37,16 +57,27 @@ def build_classify_tab(models: Models) -> QuestionParts:
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             question = lay_out_question(models)
-        with gr.Column(scale=6, min_width=320):
-            answer = _lay_out_answer()
-            add_starts(question)
+        with gr.Column(scale=6, min_width=320), gr.Tabs(elem_id="deeper"):
+            with gr.Tab("Answer", id="answer") as tab:
+                mark_open(tab, "answer")
+                answer = _lay_out_answer()
+                add_starts(question)
+            with gr.Tab("Prompts", id="prompts") as tab:
+                build_words_tab(models, question, answer.settled, tab)
+            with gr.Tab("Code", id="code") as tab:
+                build_code_tab(models, question, answer.settled, tab)
     wire_question(question, models)
 
     @on_gpu
     def answer_question(asked: Question) -> Scores:
         return answer_with(models, asked)
 
-    _wire_answer(question, answer, models, answer_question)
+    @on_gpu
+    def find(asked: Question, scores: Scores) -> list[str]:
+        with model_errors(asked), models.use(asked.model) as classifier:
+            return find_hints(classifier, asked, scores)
+
+    _wire_answer(question, answer, models, answer_question, find)
     add_endpoint(answer_question, question.picture, question.labels, models)
     return question
 
@@ -58,6 +89,8 @@ def _lay_out_answer() -> AnswerParts:
         elem_classes="bare",
         container=True,
     )
+    hints = gr.HTML("", elem_id="hints", elem_classes="bare", visible=False)
+    contrast = gr.Button("", size="sm", visible=False, elem_id="contrast")
     with gr.Row():
         csv_file = gr.DownloadButton(
             "Table as CSV", size="sm", visible=False, min_width=120, elem_id="csv"
@@ -79,7 +112,14 @@ def _lay_out_answer() -> AnswerParts:
         elem_id="table",
     )
     return AnswerParts(
-        chart, csv_file, json_file, table, gr.HTML("", elem_id="foot", elem_classes="bare")
+        chart,
+        csv_file,
+        json_file,
+        table,
+        foot=gr.HTML("", elem_id="foot", elem_classes="bare"),
+        hints=hints,
+        contrast=contrast,
+        settled=gr.Textbox(visible="hidden", elem_id="settled"),
     )
 
 
@@ -88,6 +128,7 @@ def _wire_answer(
     parts: AnswerParts,
     models: Models,
     answer_question: Callable[[Question], Scores],
+    find: Callable[[Question, Scores], list[str]],
 ) -> None:
     """Answers by itself when the question changes, and on the button."""
     hidden = gr.update(value=None, visible=False)
@@ -96,6 +137,8 @@ def _wire_answer(
         parts.json_file: hidden,
         parts.table: hidden,
         parts.foot: "",
+        parts.hints: gr.update(value="", visible=False),
+        parts.contrast: gr.update(visible=False),
     }
     folder = parts.csv_file.GRADIO_CACHE  # where gradio deletes what is a day old
 
@@ -124,7 +167,11 @@ def _wire_answer(
             scores = answer_question(asked)
         except QuestionError as error:
             problem = not isinstance(error, IncompleteError)
-            yield nothing | {question.square: square, parts.chart: say(str(error), problem)}
+            yield nothing | {
+                question.square: square,
+                parts.chart: say(str(error), problem),
+                parts.settled: secrets.token_hex(8),
+            }
             return
         csv_path, json_path = write_files(scores, asked, folder)
         yield {
@@ -134,6 +181,15 @@ def _wire_answer(
             parts.table: gr.update(value=to_table(scores), visible=True),
             parts.foot: note(describe_run(scores)),
             question.menu.answered: model,
+            parts.settled: secrets.token_hex(8),
+        }
+        hints = find(asked, scores)
+        other = contrast_of(asked.labels)
+        yield {
+            parts.hints: gr.update(value=draw_hints(hints), visible=bool(hints)),
+            parts.contrast: gr.update(
+                value=f"Add “{shorten(other or '')}”", visible=other is not None
+            ),
         }
 
     gr.on(
@@ -164,4 +220,14 @@ def _wire_answer(
         show_progress="minimal",
         show_progress_on=parts.chart,
         api_visibility="private",
+    )
+
+    def add_contrast(text: str | None) -> tuple[str, str]:
+        labels = parse_labels(text).labels
+        other = contrast_of(labels)
+        more = "\n".join([*labels, *([other] if other else [])])
+        return more, more
+
+    parts.contrast.click(
+        add_contrast, question.labels, [question.labels, question.typed_labels], **LIGHT
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,16 +96,21 @@ def ask(
 
 def answer_with(models: Models, question: Question) -> Scores:
     """Scores a question. Raises QuestionError, with one sentence, where the model can't."""
+    with model_errors(question), models.use(question.model) as classifier:
+        return classifier.score(question.path, question.labels, question.prompts, question.framing)
+
+
+@contextmanager
+def model_errors(question: Question) -> Iterator[None]:
+    """Raises what goes wrong with a model as QuestionError, with one sentence."""
     try:
-        with models.use(question.model) as classifier:
-            return classifier.score(
-                question.path, question.labels, question.prompts, question.framing
-            )
+        yield
+    except QuestionError:
+        raise
     except TextTooLongError as error:
-        label = next(
-            label
-            for label, prompts in zip(question.labels, question.prompts, strict=True)
-            if error.text in prompts
+        # The longest of those that hold it: a short label may be a part of others' prompts
+        label = max(
+            (label for label in question.labels if label in error.text), key=len, default=""
         )
         raise QuestionError(
             f"The label “{shorten(label)}” has {error.tokens} tokens in its prompt, and the model "

@@ -65,4 +65,26 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .dark .chart .bar { background: var(--primary-700); }
 .dark .chart .best .bar { background: var(--primary-400); }
 .chart .more { color: var(--body-text-color-subdued); font-size: .85rem; margin-top: .5rem; }
+.hints { margin: .25rem 0; padding: .5rem .75rem .5rem 1.75rem; border-radius: .4rem;
+  background: var(--background-fill-secondary); font-size: .875rem; overflow-wrap: anywhere; }
+.hints li + li { margin-top: .3rem; }
+.dots p { margin: 0 0 .6rem; }
+.dots .line { position: relative; height: 1.1rem; border-bottom: 1px solid var(--neutral-300);
+  margin: 0 .5rem; }
+.dark .dots .line { border-color: var(--neutral-600); }
+.dots .dot { position: absolute; top: .3rem; width: .7rem; height: .7rem; margin-left: -.35rem;
+  border-radius: 50%; background: var(--primary-500); opacity: .55; }
+.dots .dot.chosen { opacity: 1; background: var(--background-fill-primary);
+  border: 3px solid var(--primary-600); }
+.dark .dots .dot.chosen { border-color: var(--primary-300); }
+.dots .axis { display: flex; justify-content: space-between; font-size: .8rem;
+  color: var(--body-text-color-subdued); }
+.dots details { margin-top: .6rem; }
+.dots summary { cursor: pointer; }
+.dots .scroll { overflow-x: auto; }
+.dots table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+.dots td, .dots th { padding: .2rem .6rem; text-align: left; white-space: nowrap;
+  font-weight: 400; }
+.dots thead th, .dots td.best { font-weight: 600; }
+.small p { font-size: .85rem; color: var(--body-text-color-subdued); }
 """

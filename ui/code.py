@@ -1,0 +1,115 @@
+"""The tab "Code": the lines of Python and of curl that give the answer on the page."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import gradio as gr
+
+from .form import QuestionParts
+from .models import Models
+from .panel import fill_when_open
+from .question import Question, QuestionError, read
+
+BEFORE = "Ask something first: the lines that give its answer come here."
+
+
+def build_code_tab(
+    models: Models, question: QuestionParts, settled: gr.Textbox, tab: gr.Tab
+) -> None:
+    """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+    gr.Markdown(
+        "The lines that give this answer. Python runs in a copy of this project; curl asks this "
+        "page.",
+        elem_classes="small",
+    )
+    python = gr.Code(
+        f"# {BEFORE}",
+        language="python",
+        label="Python",
+        interactive=False,
+        wrap_lines=True,
+        elem_id="code-python",
+    )
+    curl = gr.Code(
+        f"# {BEFORE}",
+        language="shell",
+        label="curl",
+        interactive=False,
+        wrap_lines=True,
+        elem_id="code-curl",
+    )
+    # Only the browser knows under which address the page is seen.
+    address = gr.Textbox(visible="hidden", elem_id="page-address")
+    tab.select(
+        None,
+        None,
+        address,
+        js="() => (window.gradio_config?.root || location.origin).replace(/\\/$/, '')",
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+    def fill(*values: Any) -> tuple[str, str]:
+        *asked, at = values
+        try:
+            ready = read(models, *asked)
+        except QuestionError as error:
+            return f"# {error}", f"# {error}"
+        return to_python(ready), to_curl(ready, at)
+
+    fill_when_open(tab, "code", settled, question, fill, [python, curl], [address])
+
+
+def to_python(question: Question) -> str:
+    """A program that prints the question's answer as a table."""
+    templates = f"[{_quoted(question.template)}]"
+    imports = "from clip_core import ZeroShotClassifier\n"
+    framing = f", framing={_quoted(question.framing)}" if question.framing else ""
+    plain = "{}" in question.template and "{a}" not in question.template
+    if plain:
+        ask = f"scores = classifier.classify(picture, labels, {templates}{framing})"
+    else:
+        if "{}" in question.template:
+            imports += "from prompts import fill_all\n"
+        else:
+            imports += "from prompts import fill_all, find_template_set\n"
+            templates = f"find_template_set({_quoted(question.template)}).templates"
+        ask = (
+            f"prompts = fill_all({templates}, labels)\n"
+            f"scores = classifier.score(picture, labels, prompts{framing})"
+        )
+    labels = "\n".join(f"    {_quoted(label)}," for label in question.labels)
+    return (
+        f"{imports}\n"
+        f"picture = {_quoted(question.picture)}\n"
+        f"labels = [\n{labels}\n]\n"
+        f"classifier = ZeroShotClassifier({_quoted(question.model)})\n"
+        f"{ask}\n"
+        "print(scores.to_frame())\n"
+    )
+
+
+def to_curl(question: Question, address: str) -> str:
+    """A shell's lines that upload the picture to the page at `address`, ask it, and print JSON."""
+    name = question.picture.replace("\\", "\\\\").replace('"', '\\"')
+    file = shlex.quote(f'files=@"{name}"')
+    rest = [question.labels, question.template, question.model, question.framing or "best"]
+    # A quote within the shell's quotes would end them; JSON can say it in another way.
+    said = json.dumps(rest, ensure_ascii=False)[1:].replace("'", "\\u0027")
+    return (
+        f"PAGE={shlex.quote(address)}\n"
+        f"IMAGE=$(curl -s -F {file} \"$PAGE/gradio_api/upload\" | tr -d '[]')\n"
+        'EVENT=$(curl -s "$PAGE/gradio_api/call/classify" '
+        "-H 'Content-Type: application/json' \\\n"
+        '  -d \'{"data": [{"path": \'"$IMAGE"\', '
+        '"meta": {"_type": "gradio.FileData"}},\n'
+        f"  {said}}}' | cut -d '\"' -f 4)\n"
+        'curl -sN "$PAGE/gradio_api/call/classify/$EVENT"\n'
+    )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,70 @@
+"""What the tabs beside the answer have in common: each asks once it is open, and with each answer.
+
+A tab that nobody looks at costs nothing. Which one is open, the browser knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from .form import QuestionParts
+
+# None of these may run beside another that needs a model.
+HEAVY: dict[str, Any] = {
+    "preprocess": False,  # as the answer's: pictures come as uploaded
+    "trigger_mode": "always_last",
+    "concurrency_id": "model",
+    "concurrency_limit": 1,
+    "show_progress": "minimal",
+    "api_visibility": "private",
+}
+
+
+def mark_open(tab: gr.Tab, name: str) -> None:
+    """Remembers in the browser that this tab is the open one."""
+    tab.select(None, None, None, js=f"() => {{ window.clipPanel = '{name}'; }}")
+
+
+def fill_when_open(
+    tab: gr.Tab,
+    name: str,
+    settled: gr.Textbox,
+    question: QuestionParts,
+    fill: Callable[..., Any],
+    outputs: list[Component],
+    controls: list[Any] | None = None,
+) -> None:
+    """Runs `fill` when the tab is opened, with each answer while it is open, and on its controls.
+
+    settled: a hidden box that has another text after each answer. fill takes the values of
+    `question.asked`, then those of the tab's own controls.
+    """
+    asked = gr.Textbox(visible="hidden")
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    tab.select(
+        None,
+        settled,
+        asked,
+        js=f"(settled) => {{ window.clipPanel = '{name}'; return settled || 'opened'; }}",
+        **quick,
+    )
+    settled.change(
+        None,
+        [settled, asked],
+        asked,
+        js=f"(settled, asked) => window.clipPanel === '{name}' ? settled : asked",
+        **quick,
+    )
+    controls = controls or []
+    gr.on(
+        [asked.change, *(control.change for control in controls)],
+        fill,
+        [*question.asked, *controls],
+        outputs,
+        show_progress_on=outputs[0],
+        **HEAVY,
+    )

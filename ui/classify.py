@@ -32,6 +32,7 @@ from .question import (
     see,
     shorten,
 )
+from .side_by_side import build_side_by_side_tab
 from .words import build_words_tab
 from .zerogpu import on_gpu
 
@@ -54,6 +55,11 @@ def build_classify_tab(models: Models) -> QuestionParts:
 
     Returns the components of the question, for the other tabs to ask about the same picture.
     """
+
+    @on_gpu
+    def answer_question(asked: Question) -> Scores:
+        return answer_with(models, asked)
+
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             question = lay_out_question(models)
@@ -64,13 +70,11 @@ def build_classify_tab(models: Models) -> QuestionParts:
                 add_starts(question)
             with gr.Tab("Prompts", id="prompts") as tab:
                 build_words_tab(models, question, answer.settled, tab)
+            with gr.Tab("Side by side", id="side-by-side") as tab:
+                build_side_by_side_tab(models, question, answer.settled, tab, answer_question)
             with gr.Tab("Code", id="code") as tab:
                 build_code_tab(models, question, answer.settled, tab)
     wire_question(question, models)
-
-    @on_gpu
-    def answer_question(asked: Question) -> Scores:
-        return answer_with(models, asked)
 
     @on_gpu
     def find(asked: Question, scores: Scores) -> list[str]:

@@ -119,7 +119,7 @@ def lay_out_question(models: Models) -> QuestionParts:
     with gr.Row():
         template = gr.Dropdown(
             label="Prompt template",
-            choices=_template_choices(),
+            choices=template_choices(),
             value=models.default_template(first),
             elem_id="template",
             scale=3,
@@ -242,7 +242,8 @@ def describe(text: str | None, chosen: str, custom_text: str | None) -> tuple[st
     return labels_note, template_note, gr.update(visible=chosen == CUSTOM)
 
 
-def _template_choices() -> list[tuple[str, str]]:
+def template_choices() -> list[tuple[str, str]]:
+    """The lines of a menu of templates, and what each stands for."""
     choices = [(template_set.title, name) for name, template_set in template_sets().items()]
     singles = sum("{}" in name for _, name in choices)
     return [*choices[:singles], ("custom: write your own", CUSTOM), *choices[singles:]]

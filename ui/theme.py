@@ -20,6 +20,8 @@ CSS = """
 /* A wide table scrolls within itself; without this it would widen the page on a phone. */
 .gradio-container .main, .gradio-container .wrap, .gradio-container main,
 .gradio-container .column { min-width: 0; max-width: 100%; }
+/* As wide whatever a tab holds, so that nothing jumps when another is opened. */
+.gradio-container .main, .gradio-container main, #tabs { width: 100%; }
 #table { max-width: 100%; overflow-x: auto; }
 #table th, #table [role="gridcell"] * { font-family: var(--font); overflow-wrap: normal;
   word-break: normal; font-variant-numeric: tabular-nums; }
@@ -68,7 +70,7 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .hints { margin: .25rem 0; padding: .5rem .75rem .5rem 1.75rem; border-radius: .4rem;
   background: var(--background-fill-secondary); font-size: .875rem; overflow-wrap: anywhere; }
 .hints li + li { margin-top: .3rem; }
-.dots p { margin: 0 0 .6rem; }
+.dots p, .both p { margin: 0 0 .6rem; }
 .dots .line { position: relative; height: 1.1rem; border-bottom: 1px solid var(--neutral-300);
   margin: 0 .5rem; }
 .dark .dots .line { border-color: var(--neutral-600); }
@@ -81,10 +83,17 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
   color: var(--body-text-color-subdued); }
 .dots details { margin-top: .6rem; }
 .dots summary { cursor: pointer; }
-.dots .scroll { overflow-x: auto; }
+.dots .scroll, .both .scroll { overflow-x: auto; }
 .dots table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 .dots td, .dots th { padding: .2rem .6rem; text-align: left; white-space: nowrap;
   font-weight: 400; }
 .dots thead th, .dots td.best { font-weight: 600; }
+.both table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.both td, .both th { padding: .35rem .5rem; text-align: left; font-weight: 400;
+  vertical-align: top; border-color: var(--border-color-primary) !important;
+  border-width: 0 0 1px !important;
+  min-width: 5.5rem; overflow-wrap: break-word; }
+.both thead th { font-size: .8rem; color: var(--body-text-color-subdued); }
+.both .marked th, .both .marked td { font-weight: 600; }
 .small p { font-size: .85rem; color: var(--body-text-color-subdued); }
 """

@@ -12,7 +12,6 @@ from clip_core import Scores
 
 from .api import add_endpoint
 from .chart import TABLE_HEADERS, draw_chart, say, to_table
-from .code import build_code_tab
 from .export import write_files, write_squares
 from .form import QuestionParts, add_starts, lay_out_question, wire_question
 from .hints import contrast_of, draw_hints, find_hints
@@ -32,6 +31,7 @@ from .question import (
     see,
     shorten,
 )
+from .share import build_share_tab
 from .side_by_side import build_side_by_side_tab
 from .words import build_words_tab
 from .zerogpu import on_gpu
@@ -50,10 +50,11 @@ class AnswerParts(NamedTuple):
     settled: gr.Textbox  # never seen: another text after each answer
 
 
-def build_classify_tab(models: Models) -> QuestionParts:
+def build_classify_tab(models: Models) -> tuple[QuestionParts, gr.Tabs]:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them.
 
-    Returns the components of the question, for the other tabs to ask about the same picture.
+    Returns the components of the question, for the other tabs to ask about the same picture, and
+    the tabs beside the answer.
     """
 
     @on_gpu
@@ -63,7 +64,7 @@ def build_classify_tab(models: Models) -> QuestionParts:
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
             question = lay_out_question(models)
-        with gr.Column(scale=6, min_width=320), gr.Tabs(elem_id="deeper"):
+        with gr.Column(scale=6, min_width=320), gr.Tabs(elem_id="deeper") as deeper:
             with gr.Tab("Answer", id="answer") as tab:
                 mark_open(tab, "answer")
                 answer = _lay_out_answer()
@@ -72,8 +73,8 @@ def build_classify_tab(models: Models) -> QuestionParts:
                 build_words_tab(models, question, answer.settled, tab)
             with gr.Tab("Side by side", id="side-by-side") as tab:
                 build_side_by_side_tab(models, question, answer.settled, tab, answer_question)
-            with gr.Tab("Code", id="code") as tab:
-                build_code_tab(models, question, answer.settled, tab)
+            with gr.Tab("Share", id="share") as tab:
+                build_share_tab(models, question, answer.settled, tab)
     wire_question(question, models)
 
     @on_gpu
@@ -83,7 +84,7 @@ def build_classify_tab(models: Models) -> QuestionParts:
 
     _wire_answer(question, answer, models, answer_question, find)
     add_endpoint(answer_question, question.picture, question.labels, models)
-    return question
+    return question, deeper
 
 
 def _lay_out_answer() -> AnswerParts:

@@ -64,6 +64,7 @@ class QuestionParts(NamedTuple):
     template_note: gr.HTML
     framing: gr.Radio
     compare: gr.Button
+    example: gr.Textbox  # never seen: the picture's name when it is one of the page's own
     # What was typed, once the person paused.
     typed_labels: gr.Textbox
     typed_custom: gr.Textbox
@@ -159,6 +160,7 @@ def lay_out_question(models: Models) -> QuestionParts:
         template_note=template_note,
         framing=framing,
         compare=gr.Button("Compare", variant="primary", elem_id="compare"),
+        example=gr.Textbox(visible="hidden", elem_id="example"),
         typed_labels=gr.Textbox(visible="hidden", elem_id="typed-labels"),
         typed_custom=gr.Textbox(custom.value, visible="hidden", elem_id="typed-custom"),
     )
@@ -182,9 +184,9 @@ def add_starts(question: QuestionParts) -> None:
         elem_id="label-set",
     )
 
-    def take_example(index: int) -> tuple[str, str, str]:
+    def take_example(index: int) -> tuple[str, str, str, str]:
         name, text = list(EXAMPLE_LABELS.items())[index]
-        return str(EXAMPLES / name), text, text
+        return str(EXAMPLES / name), text, text, name
 
     def take_list(name: str | None) -> tuple[Any, Any, Any]:
         if name is None:
@@ -194,7 +196,18 @@ def add_starts(question: QuestionParts) -> None:
         return text, text, chosen.template_set or gr.skip()
 
     examples.click(
-        take_example, examples, [question.picture, question.labels, question.typed_labels], **LIGHT
+        take_example,
+        examples,
+        [question.picture, question.labels, question.typed_labels, question.example],
+        **LIGHT,
+    )
+    question.picture.input(
+        None,
+        None,
+        question.example,
+        js="() => ''",
+        show_progress="hidden",
+        api_visibility="private",
     )
     ready.input(
         take_list, ready, [question.labels, question.typed_labels, question.template], **LIGHT

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 from .classify import build_classify_tab
+from .form import EXAMPLES, QuestionParts
+from .links import from_link
+from .model_menu import LIGHT
 from .models import Models
 
 TITLE = "CLIP zero-shot: a picture, labels in your own words"
 # Uploads and answers are deleted when they are a day old; looked for every hour.
 DELETE_CACHE = (3600, 86400)
+BESIDE_THE_ANSWER = ("answer", "prompts", "side-by-side", "share")  # tabs that a link may open
 
 
 def build_page(models: Models, queue_size: int) -> gr.Blocks:
@@ -21,6 +27,52 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
             elem_id="title",
         )
         with gr.Tabs(elem_id="tabs"), gr.Tab("Classify", id="classify"):
-            build_classify_tab(models)
+            question, deeper = build_classify_tab(models)
+        _wire_link(page, models, question, deeper)
     # Always a size of our own: on ZeroGPU gradio would let one question wait and refuse the next.
     return page.queue(max_size=queue_size, api_open=False)
+
+
+def _wire_link(page: gr.Blocks, models: Models, question: QuestionParts, deeper: gr.Tabs) -> None:
+    """Puts what the page's address asks for in its place, once, when the page opens."""
+
+    def restore(request: gr.Request) -> dict[Any, Any]:
+        found = from_link(request.query_params, models.names, list(BESIDE_THE_ANSWER))
+        updates: dict[Any, Any] = {question.labels: gr.skip()}  # at least one, or gradio objects
+        if found.labels:
+            updates |= {question.labels: found.labels, question.typed_labels: found.labels}
+        if found.template:
+            updates[question.template] = found.template
+        if found.custom:
+            updates |= {question.custom: found.custom, question.typed_custom: found.custom}
+        if found.framing:
+            updates[question.framing] = found.framing
+        if found.model:
+            models.request(found.model, str(request.session_hash))
+            updates[question.menu.model] = found.model
+            updates[question.menu.pulse] = gr.update(active=True)
+        if found.example:
+            updates[question.picture] = str(EXAMPLES / found.example)
+            updates[question.example] = found.example
+        if found.tab:
+            updates[deeper] = gr.Tabs(selected=found.tab)
+        return updates
+
+    page.load(
+        restore,
+        None,
+        [
+            question.labels,
+            question.typed_labels,
+            question.template,
+            question.custom,
+            question.typed_custom,
+            question.framing,
+            question.menu.model,
+            question.menu.pulse,
+            question.picture,
+            question.example,
+            deeper,
+        ],
+        **LIGHT,
+    )

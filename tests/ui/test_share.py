@@ -13,8 +13,8 @@ import pytest
 
 from clip_core import ZeroShotClassifier
 from prompts import fill_all
-from ui.code import to_curl, to_python
 from ui.question import Question, templates_for
+from ui.share import to_curl, to_python
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = [

@@ -1,4 +1,4 @@
-"""The tab "Code": the lines of Python and of curl that give the answer on the page."""
+"""The tab "Share": a link to the question, and the lines of Python and of curl that answer it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,49 @@ from typing import Any
 import gradio as gr
 
 from .form import QuestionParts
+from .links import to_link
 from .models import Models
 from .panel import fill_when_open
 from .question import Question, QuestionError, read
 
 BEFORE = "Ask something first: the lines that give its answer come here."
+# The browser alone knows under which address the page is seen.
+ADDRESS = "() => (window.gradio_config?.root || location.origin).replace(/\\/$/, '')"
+OPENS_ON = [
+    ("the answer", "answer"),
+    ("Prompts", "prompts"),
+    ("Side by side", "side-by-side"),
+]
 
 
-def build_code_tab(
+def build_share_tab(
     models: Models, question: QuestionParts, settled: gr.Textbox, tab: gr.Tab
 ) -> None:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
-    gr.Markdown(
-        "The lines that give this answer. Python runs in a copy of this project; curl asks this "
-        "page.",
-        elem_classes="small",
+    link = gr.Textbox(
+        label="Link",
+        info="Labels, template and model. An uploaded picture is never in it.",
+        placeholder="Ask something first.",
+        interactive=False,
+        buttons=["copy"],
+        lines=2,
+        max_lines=4,
+        elem_id="link",
     )
+    with gr.Row():
+        opens_on = gr.Dropdown(
+            label="Opens on", choices=OPENS_ON, value="answer", elem_id="opens-on", min_width=160
+        )
+        with_example = gr.Checkbox(
+            label="with the example picture",
+            info="if it is one of the page's own",
+            elem_id="with-example",
+            min_width=160,
+        )
     python = gr.Code(
         f"# {BEFORE}",
         language="python",
-        label="Python",
+        label="Python, in a copy of this project",
         interactive=False,
         wrap_lines=True,
         elem_id="code-python",
@@ -36,31 +59,28 @@ def build_code_tab(
     curl = gr.Code(
         f"# {BEFORE}",
         language="shell",
-        label="curl",
+        label="curl, asking this page",
         interactive=False,
         wrap_lines=True,
         elem_id="code-curl",
     )
-    # Only the browser knows under which address the page is seen.
     address = gr.Textbox(visible="hidden", elem_id="page-address")
-    tab.select(
-        None,
-        None,
-        address,
-        js="() => (window.gradio_config?.root || location.origin).replace(/\\/$/, '')",
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    tab.select(None, None, address, js=ADDRESS, show_progress="hidden", api_visibility="private")
 
-    def fill(*values: Any) -> tuple[str, str]:
-        *asked, at = values
+    def fill(*values: Any) -> tuple[Any, str, str]:
+        *asked, at, opens, wants_example, example = values
         try:
             ready = read(models, *asked)
         except QuestionError as error:
-            return f"# {error}", f"# {error}"
-        return to_python(ready), to_curl(ready, at)
+            return "", f"# {error}", f"# {error}"
+        try:
+            made = to_link(at, ready, opens, example if wants_example else None)
+        except ValueError as error:
+            made = str(error)
+        return made, to_python(ready), to_curl(ready, at)
 
-    fill_when_open(tab, "code", settled, question, fill, [python, curl], [address])
+    controls = [address, opens_on, with_example, question.example]
+    fill_when_open(tab, "share", settled, question, fill, [link, python, curl], controls)
 
 
 def to_python(question: Question) -> str:

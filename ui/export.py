@@ -58,6 +58,14 @@ def write_squares(squares: Sequence[Image.Image], folder: str | Path) -> str:
     return str(path)
 
 
+def write_heat_map(picture: Image.Image, question: Question, label: str, folder: str | Path) -> str:
+    """Writes a heat map as PNG under `folder`, named by picture and label; returns the path."""
+    names = [_plain(Path(question.picture).stem) or "picture", _plain(label) or "label"]
+    path = _fresh_directory(folder) / f"heat-map-{'-'.join(names)}.png"
+    picture.save(path)
+    return str(path)
+
+
 def to_csv(scores: Scores) -> str:
     """CSV, a row for each label, best first; text that a spreadsheet would run is made harmless."""
     frame = scores.to_frame()

@@ -5,7 +5,7 @@ A tab that nobody looks at costs nothing. Which one is open, the browser knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -36,12 +36,13 @@ def fill_when_open(
     question: QuestionParts,
     fill: Callable[..., Any],
     outputs: list[Component],
-    controls: list[Any] | None = None,
+    controls: Sequence[Component] = (),
+    on: Sequence[Any] = (),
 ) -> None:
-    """Runs `fill` when the tab is opened, with each answer while it is open, and on its controls.
+    """Runs `fill` when the tab is opened, with each answer while it is open, and on some events.
 
     settled: a hidden box that has another text after each answer. fill takes the values of
-    `question.asked`, then those of the tab's own controls.
+    `question.asked`, then those of the tab's own controls. on: those controls' events.
     """
     asked = gr.Textbox(visible="hidden")
     quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -59,9 +60,8 @@ def fill_when_open(
         js=f"(settled, asked) => window.clipPanel === '{name}' ? settled : asked",
         **quick,
     )
-    controls = controls or []
     gr.on(
-        [asked.change, *(control.change for control in controls)],
+        [asked.change, *on],
         fill,
         [*question.asked, *controls],
         outputs,

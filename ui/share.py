@@ -79,8 +79,9 @@ def build_share_tab(
             made = str(error)
         return made, to_python(ready), to_curl(ready, at)
 
-    controls = [address, opens_on, with_example, question.example]
-    fill_when_open(tab, "share", settled, question, fill, [link, python, curl], controls)
+    controls: list[Any] = [address, opens_on, with_example, question.example]
+    changes = [control.change for control in controls]
+    fill_when_open(tab, "share", settled, question, fill, [link, python, curl], controls, changes)
 
 
 def to_python(question: Question) -> str:

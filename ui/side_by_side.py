@@ -75,7 +75,9 @@ def build_side_by_side_tab(
         except QuestionError as error:
             return say(str(error))
 
-    fill_when_open(tab, "side-by-side", settled, question, fill, [both], [model, template, labels])
+    controls: list[Any] = [model, template, labels]
+    changes = [control.change for control in controls]
+    fill_when_open(tab, "side-by-side", settled, question, fill, [both], controls, changes)
 
 
 def other_question(

@@ -16,12 +16,11 @@ THEME = gr.themes.Default(
 
 # Colours come from the theme's variables, so that light and dark both follow.
 CSS = """
-.gradio-container { max-width: min(1240px, 100vw) !important; min-width: 0; margin: 0 auto; }
+.gradio-container { width: 100%; max-width: min(1240px, 100vw) !important; min-width: 0;
+  margin: 0 auto; }
 /* A wide table scrolls within itself; without this it would widen the page on a phone. */
 .gradio-container .main, .gradio-container .wrap, .gradio-container main,
 .gradio-container .column { min-width: 0; max-width: 100%; }
-/* As wide whatever a tab holds, so that nothing jumps when another is opened. */
-.gradio-container .main, .gradio-container main, #tabs { width: 100%; }
 #table { max-width: 100%; overflow-x: auto; }
 #table th, #table [role="gridcell"] * { font-family: var(--font); overflow-wrap: normal;
   word-break: normal; font-variant-numeric: tabular-nums; }

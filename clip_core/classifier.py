@@ -203,6 +203,22 @@ class ZeroShotClassifier:
         """What stands for each label: normalised float32 [labels, D], one mean of its prompts."""
         return self._encode_prompts([tuple(texts) for texts in prompts])[0]
 
+    @torch.inference_mode()
+    def image_features(
+        self, image: Image.Image | str | Path | bytes, framing: str | None = None
+    ) -> Tensor:
+        """What stands for a picture: normalised float32 [D]. Raises as `squares` does."""
+        return self._encode_image(image, framing)[0]
+
+    def pixels(self, image: Image.Image | str | Path | bytes, framing: str | None = None) -> Tensor:
+        """The squares as the model takes them, on its device, preprocessed.
+
+        Float32 [squares, 3, input_resolution, input_resolution]. Raises as `squares` does.
+        """
+        # A square of the right size passes the transform's own resize and crop unchanged.
+        seen = [self._preprocess(square) for square in self.squares(image, framing)]
+        return torch.stack(seen).to(self.device)
+
     def square(self, image: Image.Image | str | Path | bytes) -> Image.Image:
         """The RGB square that the model sees of a picture, input_resolution pixels a side."""
         return center_square(self.input_resolution)(open_image(image))
@@ -227,9 +243,7 @@ class ZeroShotClassifier:
         features = self._images.get(key)
         if features is not None:
             return features, True
-        seen = squares(open_image(source), self.input_resolution, framing)
-        # A square of the right size passes the transform's own resize and crop unchanged.
-        pixels = torch.stack([self._preprocess(square) for square in seen]).to(self.device)
+        pixels = self.pixels(source, framing)
         each = F.normalize(self.model.encode_image(pixels).float(), dim=-1)
         features = each[0] if len(each) == 1 else F.normalize(each.mean(dim=0), dim=-1)
         self._images.put(key, features)

@@ -133,12 +133,16 @@ class VisionTransformer(nn.Module):
             activation=config.activation,
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(x).flatten(2).permute(0, 2, 1)  # [N, 3, H, W] -> [N, L - 1, C]
+    def embed_patches(self, x: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] -> what the Transformer takes, [N, L, C]; the class token first."""
+        x = self.conv1(x).flatten(2).permute(0, 2, 1)  # [N, L - 1, C]
         class_token = self.class_embedding.to(x.dtype).expand(len(x), 1, -1)
         x = torch.cat([class_token, x], dim=1)
-        x = self.ln_pre(x + self.positional_embedding.to(x.dtype))
-        x = self.transformer(x.permute(1, 0, 2))  # the attention layers want [L, N, C]
+        return self.ln_pre(x + self.positional_embedding.to(x.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed_patches(x).permute(1, 0, 2)  # the attention layers want [L, N, C]
+        x = self.transformer(x)
         return self.ln_post(x[0]) @ self.proj  # the class token's place -> [N, D]
 
 
@@ -265,12 +269,15 @@ class ModifiedResNet(nn.Module):
             first, *(Bottleneck(self._inplanes, planes) for _ in range(blocks - 1))
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] -> the last grid [N, 32 x width, H / 32, W / 32]."""
         x = self.relu1(self.bn1(self.conv1(x)))
         x = self.relu2(self.bn2(self.conv2(x)))
         x = self.avgpool(self.relu3(self.bn3(self.conv3(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.attnpool(x)
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attnpool(self.features(x))
 
 
 class CLIP(nn.Module):

@@ -33,6 +33,7 @@ from .question import (
 )
 from .share import build_share_tab
 from .side_by_side import build_side_by_side_tab
+from .why import build_why_tab
 from .words import build_words_tab
 from .zerogpu import on_gpu
 
@@ -69,6 +70,8 @@ def build_classify_tab(models: Models) -> tuple[QuestionParts, gr.Tabs]:
                 mark_open(tab, "answer")
                 answer = _lay_out_answer()
                 add_starts(question)
+            with gr.Tab("Why", id="why") as tab:
+                build_why_tab(models, question, answer.settled, tab, answer_question)
             with gr.Tab("Prompts", id="prompts") as tab:
                 build_words_tab(models, question, answer.settled, tab)
             with gr.Tab("Side by side", id="side-by-side") as tab:

@@ -15,7 +15,8 @@ from .models import Models
 TITLE = "CLIP zero-shot: a picture, labels in your own words"
 # Uploads and answers are deleted when they are a day old; looked for every hour.
 DELETE_CACHE = (3600, 86400)
-BESIDE_THE_ANSWER = ("answer", "prompts", "side-by-side", "share")  # tabs that a link may open
+# The tabs that a link may open
+BESIDE_THE_ANSWER = ("answer", "why", "prompts", "side-by-side", "share")
 
 
 def build_page(models: Models, queue_size: int) -> gr.Blocks:

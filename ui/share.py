@@ -19,6 +19,7 @@ BEFORE = "Ask something first: the lines that give its answer come here."
 ADDRESS = "() => (window.gradio_config?.root || location.origin).replace(/\\/$/, '')"
 OPENS_ON = [
     ("the answer", "answer"),
+    ("Why", "why"),
     ("Prompts", "prompts"),
     ("Side by side", "side-by-side"),
 ]

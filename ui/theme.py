@@ -28,7 +28,7 @@ CSS = """
   overflow-wrap: anywhere; }
 #table th span { text-align: left; }
 /* A long choice ends before the arrow and not under it. */
-#template input, #model input, #label-set input { padding-right: 1.25rem;
+#deeper input, #template input, #model input, #label-set input { padding-right: 1.25rem;
   text-overflow: ellipsis; }
 /* Each model's line of the menu on one or two lines, though the field itself is narrow. */
 @media (min-width: 640px) { #model ul { min-width: 23rem; }

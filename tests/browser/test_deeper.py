@@ -32,6 +32,25 @@ def assert_fits(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
+def test_why_shows_a_map_for_one_label_or_two(page: Page) -> None:
+    ask(page, "cat\ndog\nfox")
+    open_tab(page, "Why")
+    expect(page.locator("#map-first img")).to_be_visible()
+    expect(page.locator("#map-first")).to_contain_text("cat")
+    expect(page.locator("#map-second")).to_be_hidden()
+    page.locator("#why-second input").click()
+    page.get_by_role("option", name="dog").click()
+    expect(page.locator("#map-second img")).to_be_visible()
+    expect(page.locator("#map-second")).to_contain_text("dog")
+    assert_fits(page)
+    with page.expect_download() as download:
+        page.locator("#map-first").get_by_role("link").first.click()
+    assert download.value.suggested_filename == "heat-map-cat-cat.png"
+    page.locator("#labels textarea").fill("bird\nteapot")
+    expect(page.locator("#map-second")).to_be_hidden()
+    expect(page.locator("#why-note")).to_contain_text("Bright parts")
+
+
 def test_prompts_follow_the_question_while_open(page: Page) -> None:
     ask(page, "cat\ndog")
     open_tab(page, "Prompts")

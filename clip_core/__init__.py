@@ -7,8 +7,10 @@ once and answers often.
 from .classifier import Scores, ZeroShotClassifier
 from .config import CheckpointError
 from .download import DownloadError
+from .heat_maps import draw_heat_map, heat_maps
 from .load import available_models, load
 from .model import CLIP, contrastive_loss
+from .none_of_these import NoneOfThese, none_of_these
 from .preprocess import ImageError, open_image
 from .tokenizer import TextTooLongError, count_tokens, tokenize
 
@@ -17,13 +19,17 @@ __all__ = [
     "CheckpointError",
     "DownloadError",
     "ImageError",
+    "NoneOfThese",
     "Scores",
     "TextTooLongError",
     "ZeroShotClassifier",
     "available_models",
     "contrastive_loss",
     "count_tokens",
+    "draw_heat_map",
+    "heat_maps",
     "load",
+    "none_of_these",
     "open_image",
     "tokenize",
 ]

@@ -8,12 +8,15 @@ import os
 import sys
 from pathlib import Path
 
-from prompts import fill_all, find_template_set, validate
+from prompts import fill_all, find_label_set, find_template_set, validate
 
 from . import Scores, ZeroShotClassifier
+from .calibrate import calibrate, encode_pictures, find_pictures, half_of
 from .config import ACTIVATIONS
 from .convert import convert
-from .load import DTYPES, available_models
+from .load import DTYPES, available_models, weights_folder
+from .none_of_these import fitness, own_background, write_fit
+from .preprocess import FRAMINGS
 
 PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"),
@@ -25,7 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code: 0, or 2 after one line on bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return _convert(arguments[1:]) if arguments[:1] == ["convert"] else _classify(arguments)
+        command = {"convert": _convert, "calibrate": _calibrate}.get(
+            arguments[0] if arguments else ""
+        )
+        return command(arguments[1:]) if command else _classify(arguments)
     except (ValueError, RuntimeError) as error:
         print(f"clip_core: {error}", file=sys.stderr)
         return 2
@@ -53,15 +59,74 @@ def _convert(arguments: list[str]) -> int:
     return 0
 
 
+def _calibrate(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m clip_core calibrate",
+        description='Fits "none of these" to a model, on pictures in subfolders that are named by '
+        "their labels. What is fitted is kept beside downloaded weights, for the page to find when "
+        "it starts.",
+    )
+    parser.add_argument("folder", type=Path, help="a folder of subfolders of pictures")
+    _add_model_options(parser)
+    options = parser.parse_args(arguments)
+    classifier = ZeroShotClassifier(options.model, options.device, options.dtype)
+    templates = _templates(options.template, classifier)
+    found = find_pictures(options.folder, PICTURE_SUFFIXES)
+    print(f"{len(found)} pictures ...", file=sys.stderr)
+    images, named = encode_pictures(classifier, found)
+    labels = sorted(set(named))
+    background = own_background(classifier.model.visual)
+    if background is None:  # then the nouns of a large vocabulary stand for what there is to see
+        nouns = find_label_set("imagenet").labels
+        background = classifier.label_features(fill_all(templates, nouns))
+    texts = classifier.label_features(fill_all(templates, labels))
+    fitted, report = calibrate(
+        fitness(images, texts, background),
+        [labels.index(label) for label in named],
+        [half_of(label) for label in named],
+        background,
+    )
+    path = write_fit(classifier.name, fitted, weights_folder())
+    print("On the half of the labels that nothing was fitted to:")
+    print("labels  AUROC  told so, none fits  told so, one fits")
+    for row in report:
+        print(f"{row.size:>6}  {row.auroc:.3f}  {row.true_rate:>18.0%}  {row.false_rate:>17.0%}")
+    print(f"{path}: threshold {fitted.threshold:.4f}", file=sys.stderr)
+    return 0
+
+
 def _classify(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m clip_core",
         description="How well does each label fit a picture?",
         epilog="Arguments count as pictures up to the first that is no file and has no picture's "
-        "ending; the rest are labels. To convert weights: python -m clip_core convert --help",
+        "ending; the rest are labels. Other commands, each with --help: convert, calibrate (as in "
+        "python -m clip_core convert --help).",
     )
     parser.add_argument("picture", help="a picture's file; more may follow")
     parser.add_argument("label", nargs="+", help="labels in your own words")
+    _add_model_options(parser)
+    parser.add_argument(
+        "--framing",
+        choices=FRAMINGS,
+        help="how a picture is made square (default: the one that measured best for the model)",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    options = parser.parse_args(arguments)
+    pictures, labels = _split([options.picture, *options.label])
+    classifier = ZeroShotClassifier(options.model, options.device, options.dtype)
+    templates = _templates(options.template, classifier)
+    prompts = fill_all(templates, labels)
+    answers = {
+        picture: classifier.score(picture, labels, prompts, options.framing) for picture in pictures
+    }
+    _print(answers, options)
+    return 0
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--template",
         help="a template holding {}, or the name of a set such as imagenet-7 "
@@ -79,17 +144,6 @@ def _classify(arguments: list[str]) -> int:
         choices=DTYPES,
         help="precision of the model (default: float16 on CUDA, float32 elsewhere)",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON")
-    form.add_argument("--csv", action="store_true", help="print CSV")
-    options = parser.parse_args(arguments)
-    pictures, labels = _split([options.picture, *options.label])
-    classifier = ZeroShotClassifier(options.model, options.device, options.dtype)
-    templates = _templates(options.template, classifier)
-    prompts = fill_all(templates, labels)
-    answers = {picture: classifier.score(picture, labels, prompts) for picture in pictures}
-    _print(answers, options)
-    return 0
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -119,7 +173,12 @@ def _print(answers: dict[str, Scores], options: argparse.Namespace) -> None:
     if options.json:
         rows = {p: json.loads(frame.to_json(orient="records")) for p, frame in frames.items()}
         model = next(iter(answers.values())).model
-        print(json.dumps({"model": model, "pictures": rows}, indent=2, ensure_ascii=False))
+        chances = {
+            p: scores.none_of_these and round(scores.none_of_these.chance, 4)
+            for p, scores in answers.items()
+        }
+        answer = {"model": model, "pictures": rows, "none_of_these": chances}
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
         return
     for index, (picture, frame) in enumerate(frames.items()):
         if options.csv:
@@ -135,6 +194,9 @@ def _print(answers: dict[str, Scores], options: argparse.Namespace) -> None:
                 index=False, formatters={"score": "{:.1%}".format, "cosine": "{:.3f}".format}
             )
         )
+        none = scores.none_of_these
+        if none and none.is_none:
+            print(f"Perhaps none of these: {none.chance:.0%}")
         if index < len(frames) - 1:
             print()
 

@@ -22,9 +22,10 @@ from torch import Tensor
 from .cache import FeatureCache
 from .checkpoints import Checkpoint, build_model, read_checkpoint
 from .config import Config
-from .load import choose_dtype, find_weights, place
+from .load import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
-from .preprocess import center_square, open_image, preprocess, read_file, squares
+from .none_of_these import NoneOfThese, judge, read_fit
+from .preprocess import FRAMINGS, center_square, open_image, preprocess, read_file, squares
 from .tokenizer import tokenize
 
 IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
@@ -54,6 +55,7 @@ class Scores:
     framing: str  # how the picture was made square, one of `preprocess.FRAMINGS`
     cached: Cached
     seconds: float  # from the call to the answer
+    none_of_these: NoneOfThese | None = None  # None where nothing was fitted for the model
 
     def to_frame(self) -> pd.DataFrame:
         """One row a label, best first.
@@ -105,6 +107,7 @@ class ZeroShotClassifier:
         self.default_template: str | None = None
         self.default_framing = "crop"
         config = Config()
+        metadata: dict[str, str] = {}
         if isinstance(model, CLIP):
             self.model = place(model.eval(), self.device, self.dtype)
         else:
@@ -113,12 +116,16 @@ class ZeroShotClassifier:
                 name = name or (path.name if Path(model) == path else str(model))
                 model = read_checkpoint(path, known)
             config = model.config
-            self.default_template = model.metadata.get("default_template")
-            self.default_framing = model.metadata.get("default_framing", self.default_framing)
+            metadata = model.metadata
+            self.default_template = metadata.get("default_template")
+            if metadata.get("default_framing") in FRAMINGS:
+                self.default_framing = metadata["default_framing"]
             self.model = build_model(model, self.device, self.dtype)
         self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution
         self._preprocess = preprocess(self.input_resolution, config.image_mean, config.image_std)
+        # What tells whether any label fits; None until it was fitted for this model
+        self.fitted = read_fit(self.name, metadata, self.model.visual, weights_folder())
         self._images = FeatureCache(IMAGE_CACHE_ENTRIES)
         self._texts = FeatureCache(TEXT_CACHE_ENTRIES)
 
@@ -168,6 +175,7 @@ class ZeroShotClassifier:
         text_features, texts_cached = self._encode_prompts([tuple(texts) for texts in prompts])
         image_features, image_cached = self._encode_image(image, framing)
         cosines = text_features @ image_features
+        none = judge(image_features, text_features, self.fitted) if self.fitted else None
         logits = cosines * self.model.logit_scale.exp().float()
         probabilities = logits.softmax(dim=0)
         return Scores(
@@ -181,6 +189,7 @@ class ZeroShotClassifier:
             framing=framing or self.default_framing,
             cached=Cached(image_cached, texts_cached),
             seconds=time.perf_counter() - started,
+            none_of_these=none,
         )
 
     def score_each(

@@ -22,6 +22,7 @@ from torch import Tensor
 from clip_core import CLIP, ZeroShotClassifier, load, tokenize
 
 from .basic_words import BASIC_WORDS, basic_word, basic_words
+from .export import DEFAULT_FRAMING
 from .features import look, look_at_files
 from .heldout import Picture, cartoons, gcompris, graphviz_diagrams, half, stamps, unpack_gcompris
 from .imagenet import read_classes
@@ -59,7 +60,8 @@ class Seen:
 
 def see(model: CLIP, pictures: list[Picture]) -> Seen:
     labels = sorted({picture.label for picture in pictures})
-    pooled, logits = look_at_files(model.visual, [p.path for p in pictures], "held out")
+    paths = [picture.path for picture in pictures]
+    pooled, logits = look_at_files(model.visual, paths, DEFAULT_FRAMING, "held out")
     right = torch.tensor([labels.index(picture.label) for picture in pictures])
     return Seen(pooled, logits, labels, right, [half(picture) for picture in pictures])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from importlib.metadata import version
@@ -16,6 +17,10 @@ from clip_core import CLIP
 # Chosen on the choosing halves of the held-out pictures (evaluate.py prints the fit).
 LOGIT_SCALE = 18.0
 DEFAULT_TEMPLATE = "a photo of a {}."
+# Best on tall and wide pictures of both halves (squares.py prints the table).
+DEFAULT_FRAMING = "pad"
+# Fitted on the choosing halves to seed 0 (none_of_these.py prints them).
+NONE_OF_THESE = {"threshold": -0.3609, "slope": 14.8162, "offset": 4.4621}
 LARGEST_FILE = 48_000_000  # bytes
 LICENCE = (
     "Apache-2.0. Image tower: EfficientNet-Lite2 (Google, Apache-2.0). Text tower: trained by this "
@@ -45,6 +50,8 @@ def export(model: CLIP, path: Path) -> None:
     built = ", ".join(f"{name} {version(name)}" for name in libraries)
     notes = {
         "default_template": DEFAULT_TEMPLATE,
+        "default_framing": DEFAULT_FRAMING,
+        "none_of_these": json.dumps(NONE_OF_THESE),
         "licence": LICENCE,
         "built": f"Python {platform.python_version()}, {built}",
     }

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clip_core.efficientnet import EfficientNetLite
-from clip_core.preprocess import open_image, preprocess
+from clip_core.preprocess import open_image, preprocess, squares
 
 from .drawings import drawings
 from .pictures import LARGEST, clip_art, emoji, views
@@ -98,6 +98,9 @@ def look_at_pairs(
     return Pairs(pooled, logits, names, source)
 
 
-def look_at_files(tower: EfficientNetLite, paths: list[Path], show: str) -> tuple[Tensor, Tensor]:
-    """Features of picture files, opened as the page opens them."""
-    return look(tower, (open_image(Image.open(path)) for path in paths), show)
+def look_at_files(
+    tower: EfficientNetLite, paths: list[Path], framing: str, show: str
+) -> tuple[Tensor, Tensor]:
+    """Features of picture files, opened as the page opens them and made square in one way."""
+    pictures = (open_image(path) for path in paths)
+    return look(tower, (squares(p, tower.input_resolution, framing)[0] for p in pictures), show)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from clip_core.calibrate import half_of
+
 from .listed import listed
 
 GCOMPRIS_FOLDERS = (
@@ -142,7 +144,7 @@ def stamps(package: Path) -> list[Picture]:
 
 def half(picture: Picture) -> str:
     """ "choose" or "report", by a checksum of the label: a label's pictures stay together."""
-    return "choose" if zlib.crc32(picture.label.encode()) % 2 == 0 else "report"
+    return half_of(picture.label)
 
 
 def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:

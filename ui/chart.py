@@ -11,6 +11,14 @@ from clip_core import Scores
 
 TABLE_HEADERS = ["rank", "label", "prompt", "score", "cosine similarity", "logit"]
 CHART_LABELS = 10
+NONE_MEANS = (
+    "A guess of its own, not a share: of lists that score like this one, so many lacked the right "
+    "label, where half of all lists lacked it."
+)
+NONE_UNFITTED = (
+    "Whether none of these fits is not said: no threshold was fitted for this model yet "
+    "(python -m clip_core calibrate)."
+)
 SMALLEST_SHOWN = 1e-6  # 0.0001 %
 
 
@@ -26,24 +34,46 @@ def format_share(probability: float) -> str:
     return f"{percent:.1f} %" if percent < 100 else "100 %"
 
 
-def draw_chart(scores: Scores) -> str:
-    """HTML of the best `CHART_LABELS` labels as bars. What people typed is escaped."""
+def draw_chart(scores: Scores, with_none: bool = True) -> str:
+    """HTML of the best `CHART_LABELS` labels as bars. What people typed is escaped.
+
+    with_none: whether "None of these" has a row, where the model was fitted for it.
+    """
     frame = scores.to_frame()
+    none = scores.none_of_these if with_none else None
+    doubtful = none is not None and none.is_none
     rows = [
-        f'<div class="row{" best" * (row.rank == 1)}"><div class="words">'
-        f'<span class="label">{escape(row.label)}</span>'
-        f'<span class="share">{format_share(row.probability)}</span></div>'
-        f'<div class="track"><div class="bar" style="width:{100 * row.probability:.2f}%"></div>'
-        "</div></div>"
+        _draw_row(row.label, row.probability, "best" if row.rank == 1 and not doubtful else "")
         for row in frame.head(CHART_LABELS).itertuples()
     ]
     if len(frame) == 1:
         more = "One label alone always gets 100 %, so this says nothing: add another."
+        if none is not None:
+            more = "One label alone always gets 100 %. Whether it fits, the row below says."
     else:
         more = "Shares of the score among these labels, not the chance that a label is true."
         if len(frame) > CHART_LABELS:
             more += f" {len(frame) - CHART_LABELS:,} more in the table."
-    return f'<div class="chart" role="status">{"".join(rows)}<div class="more">{more}</div></div>'
+    parts = [*rows, f'<div class="more">{more}</div>']
+    if none is not None:
+        name = "Perhaps none of these" if doubtful else "None of these"
+        parts += [
+            _draw_row(name, none.chance, "none best" if doubtful else "none"),
+            f'<div class="more">{NONE_MEANS}</div>',
+        ]
+    elif with_none:
+        parts.append(f'<div class="more">{NONE_UNFITTED}</div>')
+    return f'<div class="chart" role="status">{"".join(parts)}</div>'
+
+
+def _draw_row(label: str, share: float, kind: str) -> str:
+    return (
+        f'<div class="row {kind}"><div class="words">'
+        f'<span class="label">{escape(label)}</span>'
+        f'<span class="share">{format_share(share)}</span></div>'
+        f'<div class="track"><div class="bar" style="width:{100 * share:.2f}%"></div>'
+        "</div></div>"
+    )
 
 
 def say(sentence: str, problem: bool = False) -> str:

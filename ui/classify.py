@@ -158,6 +158,7 @@ def _wire_answer(
         wanted: str,
         answered: str,
         framing: str,
+        with_none: bool,
     ) -> Iterator[dict[Any, Any]]:
         """Checks a question and answers it, or says what is missing, where the chart stands.
 
@@ -183,7 +184,7 @@ def _wire_answer(
             return
         csv_path, json_path = write_files(scores, asked, folder)
         yield {
-            parts.chart: draw_chart(scores),
+            parts.chart: draw_chart(scores, with_none),
             parts.csv_file: gr.update(value=csv_path, visible=True),
             parts.json_file: gr.update(value=json_path, visible=True),
             parts.table: gr.update(value=to_table(scores), visible=True),
@@ -207,11 +208,12 @@ def _wire_answer(
             question.template.change,
             question.typed_custom.change,
             question.framing.change,
+            question.with_none.change,
             question.menu.switched.change,
             question.compare.click,
         ],
         answer,
-        question.asked,
+        [*question.asked, question.with_none],
         [
             question.square,
             *parts,

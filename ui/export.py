@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from PIL import Image
@@ -87,6 +88,7 @@ def to_json(scores: Scores, question: Question) -> str:
         "template": question.template,
         "framing": scores.framing,
         "scores": rows,
+        "none_of_these": scores.none_of_these and asdict(scores.none_of_these),
     }
     return json.dumps(answer, indent=2, ensure_ascii=False)
 

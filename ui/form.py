@@ -28,8 +28,8 @@ EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLE_LABELS = {
     "cat.jpg": "cat\ndog\nrabbit\nfox\nteddy bear",
     "coffee.jpg": "cup of coffee\nbowl of soup\nplate\nbottle\nvase",
-    "temple.jpg": "temple\nbridge\nlighthouse\nwaterfall\nboat",
-    "flower.jpg": "flower\ncar\ndog\nteapot\nboat",
+    "temple.jpg": "pagoda\nbridge\nlighthouse\nwaterfall\nboat",
+    "horse.png": "horse\ndog\ncat\nbird\ncar",
     "chart.png": "bar chart\npie chart\nmap\ndiagram\ntable",
     "diagram.png": "diagram\nbar chart\nmap\nphoto\npage of text",
 }
@@ -63,6 +63,7 @@ class QuestionParts(NamedTuple):
     custom: gr.Textbox
     template_note: gr.HTML
     framing: gr.Radio
+    with_none: gr.Checkbox  # whether the answer says that none of the labels fits
     compare: gr.Button
     example: gr.Textbox  # never seen: the picture's name when it is one of the page's own
     # What was typed, once the person paused.
@@ -149,6 +150,12 @@ def lay_out_question(models: Models) -> QuestionParts:
             value=BEST,
             elem_id="framing",
         )
+        with_none = gr.Checkbox(
+            label="Say when none of these fits",
+            info="Shares always name a winner, even where no label is right",
+            value=True,
+            elem_id="with-none",
+        )
     return QuestionParts(
         picture=picture,
         square=square,
@@ -159,6 +166,7 @@ def lay_out_question(models: Models) -> QuestionParts:
         custom=custom,
         template_note=template_note,
         framing=framing,
+        with_none=with_none,
         compare=gr.Button("Compare", variant="primary", elem_id="compare"),
         example=gr.Textbox(visible="hidden", elem_id="example"),
         typed_labels=gr.Textbox(visible="hidden", elem_id="typed-labels"),

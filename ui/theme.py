@@ -65,6 +65,10 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .chart .best .bar { background: var(--primary-600); }
 .dark .chart .bar { background: var(--primary-700); }
 .dark .chart .best .bar { background: var(--primary-400); }
+.chart .none { margin-top: .8rem; padding-top: .6rem;
+  border-top: 1px solid var(--border-color-primary); }
+.chart .none .bar { background: var(--neutral-400); }
+.chart .none.best .bar, .dark .chart .none.best .bar { background: var(--neutral-500); }
 .chart .more { color: var(--body-text-color-subdued); font-size: .85rem; margin-top: .5rem; }
 .hints { margin: .25rem 0; padding: .5rem .75rem .5rem 1.75rem; border-radius: .4rem;
   background: var(--background-fill-secondary); font-size: .875rem; overflow-wrap: anywhere; }

@@ -9,8 +9,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from clip_core import Scores
-from clip_core.heat_maps import draw_heat_map, heat_maps
+from clip_core import Scores, draw_heat_map, heat_maps
 
 from .chart import say
 from .export import write_heat_map

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from clip_core import Scores
+from clip_core import NoneOfThese, Scores
 from ui.chart import TABLE_HEADERS, draw_chart, format_share, say, to_table
 
 HOSTILE = [
@@ -71,7 +72,7 @@ def test_shares_grow_with_the_probability() -> None:
 
 
 def test_bars_best_first_and_as_wide_as_the_share(make_scores: Callable[..., Scores]) -> None:
-    chart = Elements(draw_chart(make_scores(["cat", "dog", "fox"], [0.25, 0.7, 0.05])))
+    chart = Elements(draw_chart(make_scores(["cat", "dog", "fox"], [0.25, 0.7, 0.05]), False))
     assert chart.texts[:6] == ["dog", "70.0 %", "cat", "25.0 %", "fox", "5.0 %"]
     assert chart.styles == ["width:70.00%", "width:25.00%", "width:5.00%"]
     assert "not the chance that a label is true" in chart.texts[-1]
@@ -81,7 +82,9 @@ def test_bars_best_first_and_as_wide_as_the_share(make_scores: Callable[..., Sco
 def test_ten_bars_at_most_and_the_others_counted(make_scores: Callable[..., Scores]) -> None:
     def draw(count: int) -> Elements:
         return Elements(
-            draw_chart(make_scores([f"label {i}" for i in range(count)], [1 / count] * count))
+            draw_chart(
+                make_scores([f"label {i}" for i in range(count)], [1 / count] * count), False
+            )
         )
 
     assert len(draw(10).styles) == 10
@@ -92,7 +95,7 @@ def test_ten_bars_at_most_and_the_others_counted(make_scores: Callable[..., Scor
 
 
 def test_one_label_says_that_it_says_nothing(make_scores: Callable[..., Scores]) -> None:
-    chart = Elements(draw_chart(make_scores(["cat"], [1])))
+    chart = Elements(draw_chart(make_scores(["cat"], [1]), with_none=False))
     assert chart.texts == [
         "cat",
         "100 %",
@@ -134,3 +137,24 @@ def test_table_holds_every_label_best_first(make_scores: Callable[..., Scores]) 
 def test_table_keeps_small_scores(make_scores: Callable[..., Scores]) -> None:
     table = to_table(make_scores(["cat", "dog"], [1 - 1.23456e-7, 1.23456e-7]))
     assert table["score"][1] == 1.235e-7
+
+
+@pytest.mark.parametrize(
+    ("score", "name"), [(0.2, "None of these"), (0.0, "Perhaps none of these")]
+)
+def test_none_of_these_has_a_row_of_its_own(
+    make_scores: Callable[..., Scores], score: float, name: str
+) -> None:
+    none = NoneOfThese(score, threshold=0.1, chance=0.25)
+    scores = replace(make_scores(["cat", "dog"], [0.7, 0.3]), none_of_these=none)
+    chart = Elements(draw_chart(scores))
+    assert chart.styles == ["width:70.00%", "width:30.00%", "width:25.00%"]
+    assert chart.texts[5:7] == [name, "25.0 %"]
+    assert "not a share" in chart.texts[-1]
+    assert name not in Elements(draw_chart(scores, with_none=False)).texts
+    # What leads is set off: the best label, or that it may be wrong
+    assert ('class="row best"' in draw_chart(scores)) == (score > 0.1)
+
+
+def test_a_model_without_a_threshold_says_so(make_scores: Callable[..., Scores]) -> None:
+    assert "no threshold was fitted" in draw_chart(make_scores(["cat", "dog"], [0.7, 0.3]))

@@ -19,7 +19,7 @@ from clip_core.none_of_these import NEIGHBOURS, Fitted, fitness, judge, read_fit
 
 EXAMPLES = Path(__file__).parents[2] / "ui/examples"
 # The right label, and what is none of the pictures
-RIGHT = {"cat.jpg": "cat", "coffee.jpg": "cup of coffee", "horse.png": "horse"}
+RIGHT = {"cat.jpg": "cat", "coffee.jpg": "cup of coffee", "diagram.png": "diagram"}
 WRONG = ["violin", "tractor", "penguin", "umbrella"]
 
 
@@ -48,7 +48,7 @@ def test_the_bundled_model_knows_when_nothing_fits(
     assert fits is not None
     assert misses is not None
     assert misses.is_none
-    assert misses.chance > 0.8
+    assert misses.chance > 0.75
     assert not fits.is_none
     assert fits.chance < 0.4
     alone = none_of_these(bundled, EXAMPLES / picture, prompts([RIGHT[picture]]))

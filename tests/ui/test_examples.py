@@ -19,6 +19,8 @@ def test_first_label_wins_clearly(bundled: ZeroShotClassifier, name: str) -> Non
     assert bundled.default_template is not None
     scores = bundled.classify(EXAMPLES / name, labels, [bundled.default_template])
     assert scores.probabilities[0] > 0.5
+    assert scores.none_of_these is not None
+    assert not scores.none_of_these.is_none
 
 
 def test_each_picture_is_credited() -> None:

@@ -12,8 +12,8 @@ from clip_core import Scores
 TABLE_HEADERS = ["rank", "label", "prompt", "score", "cosine similarity", "logit"]
 CHART_LABELS = 10
 NONE_MEANS = (
-    "A guess of its own, not a share: of lists that score like this one, so many lacked the right "
-    "label, where half of all lists lacked it."
+    "A guess of its own, not a share: in a test where half of all lists lacked the right label, so "
+    "many of those that scored like this one did."
 )
 NONE_UNFITTED = (
     "Whether none of these fits is not said: no threshold was fitted for this model yet "

@@ -8,6 +8,7 @@ import gradio as gr
 
 from .classify import build_classify_tab
 from .form import EXAMPLES, QuestionParts
+from .limits import build_limits_tab
 from .links import from_link
 from .model_menu import LIGHT
 from .models import Models
@@ -27,8 +28,11 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
             "picture with your words.",
             elem_id="title",
         )
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Classify", id="classify"):
-            question, deeper = build_classify_tab(models)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Classify", id="classify"):
+                question, deeper = build_classify_tab(models)
+            with gr.Tab("Limits", id="limits"):
+                build_limits_tab()
         _wire_link(page, models, question, deeper)
     # Always a size of our own: on ZeroGPU gradio would let one question wait and refuse the next.
     return page.queue(max_size=queue_size, api_open=False)

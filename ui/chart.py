@@ -34,10 +34,11 @@ def format_share(probability: float) -> str:
     return f"{percent:.1f} %" if percent < 100 else "100 %"
 
 
-def draw_chart(scores: Scores, with_none: bool = True) -> str:
+def draw_chart(scores: Scores, with_none: bool = True, announced: bool = True) -> str:
     """HTML of the best `CHART_LABELS` labels as bars. What people typed is escaped.
 
-    with_none: whether "None of these" has a row, where the model was fitted for it.
+    with_none: whether "None of these" has a row, where the model was fitted for it. announced:
+    whether screen readers read it out when it comes.
     """
     frame = scores.to_frame()
     none = scores.none_of_these if with_none else None
@@ -63,7 +64,8 @@ def draw_chart(scores: Scores, with_none: bool = True) -> str:
         ]
     elif with_none:
         parts.append(f'<div class="more">{NONE_UNFITTED}</div>')
-    return f'<div class="chart" role="status">{"".join(parts)}</div>'
+    role = ' role="status"' if announced else ""
+    return f'<div class="chart"{role}>{"".join(parts)}</div>'
 
 
 def _draw_row(label: str, share: float, kind: str) -> str:

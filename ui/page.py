@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from .camera import build_camera_tab
 from .classify import build_classify_tab
 from .form import EXAMPLES, QuestionParts
 from .limits import build_limits_tab
@@ -31,6 +32,8 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Classify", id="classify"):
                 question, deeper = build_classify_tab(models)
+            with gr.Tab("Camera", id="camera") as tab:
+                build_camera_tab(models, question, tab)
             with gr.Tab("Limits", id="limits"):
                 build_limits_tab()
         _wire_link(page, models, question, deeper)

@@ -33,7 +33,7 @@ class IncompleteError(QuestionError):
 class Question:
     """A picture, labels and prompts that have been checked, for one model."""
 
-    path: str
+    path: str | bytes  # where the picture lies; or the picture itself, which is never stored
     picture: str  # the file's name as the person knows it
     labels: tuple[str, ...]
     template: str  # what the person chose: a template, or the name of a set
@@ -62,13 +62,13 @@ def read(
 
 
 def ask(
-    image: Mapping[str, Any] | None,
+    image: Mapping[str, Any] | bytes | None,
     labels: str | Sequence[str] | None,
     template: str,
     model: str,
     framing: str = BEST,
 ) -> Question:
-    """Checks a question: an uploaded picture as gradio's file data, labels as typed.
+    """Checks a question: an uploaded picture as gradio's file data or its bytes, labels as typed.
 
     template: one that holds {}, or the name of a set. framing: `BEST`, or one of the model's.
     Raises QuestionError, or IncompleteError when the picture or the labels are still to come.
@@ -87,8 +87,12 @@ def ask(
         raise QuestionError(str(error)) from error
     if not parsed.labels:
         raise IncompleteError("Type at least two labels to get an answer.")
-    path = uploaded_path(image)
-    picture = str(image.get("orig_name") or Path(path).name)
+    if isinstance(image, bytes):
+        path: str | bytes = image
+        picture = "frame"
+    else:
+        path = uploaded_path(image)
+        picture = str(image.get("orig_name") or Path(path).name)
     prompts = fill_all(templates, parsed.labels)
     chosen = None if framing == BEST else framing
     return Question(path, picture, parsed.labels, template, prompts, model, chosen)

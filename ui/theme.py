@@ -98,5 +98,17 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
   min-width: 5.5rem; overflow-wrap: break-word; }
 .both thead th { font-size: .8rem; color: var(--body-text-color-subdued); }
 .both .marked th, .both .marked td { font-weight: 600; }
+.camera { display: grid; grid-template-columns: 5fr 6fr; gap: 1rem; align-items: start; }
+@media (max-width: 700px) { .camera { grid-template-columns: minmax(0, 1fr); } }
+.camera video { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain;
+  border-radius: .5rem; background: var(--neutral-950); }
+.camera video.mirrored { transform: scaleX(-1); }
+.camera button { width: 100%; margin-top: .75rem; padding: .6rem; border-radius: .4rem;
+  font-weight: 600; color: white; background: var(--primary-600); }
+.camera button:hover { background: var(--primary-700); }
+.camera .answer { border: 1px solid var(--border-color-primary); border-radius: .5rem; }
+.camera .rate { min-height: 1.4rem; margin: .5rem 0 0; font-size: .85rem;
+  color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+.spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .small p { font-size: .85rem; color: var(--body-text-color-subdued); }
 """

@@ -1,6 +1,7 @@
 // Asks the server about the camera's newest frame as soon as it has answered the last one: frames
 // in between are dropped, and none waits. `element` is the component's, `server` its functions.
 const SHORT_SIDE = 320; // pixels of a frame that is sent; the models see fewer
+const SHORTEST = 1000 / 15; // milliseconds from frame to frame: faster looks no different
 const FAILURES = 5; // in a row, before the camera is let go
 const [video, button, chart, rate, spoken] = ["video", "button", ".answer", ".rate", ".spoken"].map(
   (name) => element.querySelector(name)
@@ -40,6 +41,7 @@ const run = async (mine) => {
   while (stream === mine) {
     if (!isSeen()) return stop();
     if (!video.videoWidth) { await pause(50); continue; }
+    const sent = performance.now();
     let answer;
     try {
       answer = await server.answer_frame({
@@ -68,7 +70,7 @@ const run = async (mine) => {
       [best, spokenAt] = [answer.best, now];
       spoken.textContent = best;
     }
-    if (answer.wait) await pause(answer.wait);
+    await pause(answer.wait ?? Math.max(0, SHORTEST - (performance.now() - sent)));
   }
 };
 

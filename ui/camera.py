@@ -75,8 +75,8 @@ def build_camera_tab(models: Models, question: QuestionParts, tab: gr.Tab) -> No
     labels = gr.Textbox(
         label="Labels: one a line, or on one line with commas",
         info="The same as under Classify, as are the template and the model",
-        lines=4,
-        max_lines=4,
+        lines=5,
+        max_lines=5,
         elem_id="camera-labels",
     )
     chosen = gr.Textbox(visible="hidden", elem_id="camera-asked")

@@ -34,7 +34,7 @@ CSS = """
 @media (min-width: 640px) { #model ul { min-width: 23rem; }
   #model ul li { width: auto !important; } }
 footer > .divider:last-of-type { display: none; } /* it parts the last link from nothing */
-#labels textarea { overflow-y: auto !important; }
+#labels textarea, #camera-labels textarea { overflow-y: auto !important; }
 #square img { width: 100%; height: 100%; object-fit: contain; }
 @media (max-width: 480px) { .gradio-container .main { padding-inline: .75rem !important; } }
 #title h1 { margin: 0; font-size: 1.5rem; }

@@ -9,6 +9,7 @@ import gradio as gr
 from .camera import build_camera_tab
 from .classify import build_classify_tab
 from .form import EXAMPLES, QuestionParts
+from .how_it_works import build_how_it_works_tab
 from .limits import build_limits_tab
 from .links import from_link
 from .model_menu import LIGHT
@@ -34,6 +35,8 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
                 question, deeper = build_classify_tab(models)
             with gr.Tab("Camera", id="camera") as tab:
                 build_camera_tab(models, question, tab)
+            with gr.Tab("How it works", id="how") as tab:
+                build_how_it_works_tab(models, question, tab)
             with gr.Tab("Limits", id="limits"):
                 build_limits_tab()
         _wire_link(page, models, question, deeper)

@@ -110,5 +110,34 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .camera .rate { min-height: 1.4rem; margin: .5rem 0 0; font-size: .85rem;
   color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
 .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.how .scroll { overflow-x: auto; }
+.how p { margin: .3rem 0 .6rem; }
+.how table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.how td, .how th { padding: .35rem .55rem; text-align: left; font-weight: 400; white-space: nowrap;
+  border-color: var(--border-color-primary) !important; }
+.how thead th { font-size: .8rem; color: var(--body-text-color-subdued); }
+.how .matrix td, .how .matrix thead th { min-width: 6rem; text-align: center; white-space: normal;
+  vertical-align: bottom; }
+.how .matrix tbody td { vertical-align: middle; background: color-mix(in srgb,
+  var(--primary-500) calc(var(--part) * 45%), transparent); }
+.how .matrix td.pair { font-weight: 700; outline: 2px solid var(--body-text-color);
+  outline-offset: -3px; }
+.how .matrix img { display: block; width: 56px; max-width: none; border-radius: .3rem; margin: 0; }
+.how .loss td { text-align: right; }
+.how .tokens { display: flex; flex-wrap: wrap; gap: .35rem; margin: .4rem 0; padding: 0;
+  list-style: none; }
+.how .tokens li { margin: 0; padding: .2rem .5rem; border-radius: .35rem; text-align: center;
+  border: 1px solid var(--border-color-primary); background: var(--background-fill-secondary); }
+.how .tokens li:nth-child(even) { background: color-mix(in srgb, var(--primary-500) 22%,
+  transparent); }
+.how .tokens li.part { border-right-style: dashed; }
+.how .tokens li.end { border: 2px solid var(--body-text-color); }
+.how .tokens .number, .how .tokens .mark { display: block; font-size: .75rem;
+  color: var(--body-text-color-subdued); }
+.how summary { cursor: pointer; padding: .15rem 0; }
+.how .tree ul { margin: 0; padding-left: 1.1rem; list-style: none; }
+.how .tree .kind, .how .tree .count, .how .tree .own { color: var(--body-text-color-subdued);
+  font-size: .85rem; }
+.how .tree .own { overflow-wrap: anywhere; }
 .small p { font-size: .85rem; color: var(--body-text-color-subdued); }
 """

@@ -16,15 +16,15 @@ CAT = Path(__file__).parents[2] / "ui" / "examples" / "cat.jpg"
 def ask(page: Page, labels: str) -> None:
     page.set_input_files("#picture input[type=file]", CAT)
     page.locator("#labels textarea").fill(labels)
-    expect(page.locator("#chart .row")).to_have_count(len(labels.splitlines()))
+    expect(page.locator("#chart .row:not(.none)")).to_have_count(len(labels.splitlines()))
 
 
-def open_tab(page: Page, name: str) -> None:
+def open_tab(page: Page, name: str, among: str = "#deeper") -> None:
     """By its button, or on a narrow page by the menu of those that don't fit."""
-    button = page.locator("#deeper").get_by_role("tab", name=name, exact=True)
+    button = page.locator(among).get_by_role("tab", name=name, exact=True)
     if not button.is_visible():
-        page.locator("#deeper .overflow-menu > button").click()
-        button = page.locator("#deeper .overflow-dropdown").get_by_text(name, exact=True)
+        page.locator(f"{among} .overflow-menu > button").first.click()
+        button = page.locator(f"{among} .overflow-dropdown").first.get_by_text(name, exact=True)
     button.click()
 
 
@@ -79,7 +79,7 @@ def test_hints_offer_the_contrast(page: Page) -> None:
     ask(page, "cat\ndog without fur")
     expect(page.locator("#hints")).to_contain_text("hardly reads the denial")
     page.get_by_role("button", name="Add “dog with fur”").click()
-    expect(page.locator("#chart .row")).to_have_count(3)
+    expect(page.locator("#chart .row:not(.none)")).to_have_count(3)
     expect(page.locator("#contrast")).to_be_hidden()
     expect(page.locator("#labels textarea")).to_have_value("cat\ndog without fur\ndog with fur")
 
@@ -102,9 +102,9 @@ def test_a_link_opens_the_same_question_in_another_browser(
 ) -> None:
     page = open_page(1280)
     page.locator("#examples button").first.click()
-    expect(page.locator("#chart .row")).to_have_count(5)
+    expect(page.locator("#chart .row:not(.none)")).to_have_count(5)
     page.locator("#labels textarea").fill("cat & mouse\n50 % dog\n猫")
-    expect(page.locator("#chart .row")).to_have_count(3)
+    expect(page.locator("#chart .row:not(.none)")).to_have_count(3)
     page.get_by_role("button", name="More choices").click()
     page.get_by_label("squash").check()
     open_tab(page, "Share")
@@ -139,4 +139,27 @@ def test_an_uploaded_picture_is_in_no_link(page: Page) -> None:
     assert "example" not in link
     expect(page.locator("#code-python")).to_contain_text("ZeroShotClassifier")
     expect(page.locator("#code-curl")).to_contain_text("gradio_api/call/classify")
+    assert_fits(page)
+
+
+def test_how_it_works_shows_the_method_on_this_picture(page: Page) -> None:
+    ask(page, "cat\ndog")
+    open_tab(page, "How it works", "#tabs")
+    expect(page.locator("#matrix .matrix tbody td")).to_have_count(25)
+    expect(page.locator("#matrix thead th").first).to_have_text("a photo of a cat.")
+    before = page.locator("#matrix td.pair").first.inner_text()
+    page.get_by_label("each picture chooses").click()
+    expect(page.locator("#matrix td.pair").first).to_contain_text("%")
+    assert before != page.locator("#matrix td.pair").first.inner_text()
+    expect(page.locator("#tokens li.end")).to_have_count(1)
+    page.locator("#tree summary").nth(1).click()
+    expect(page.locator("#tree")).to_contain_text("InvertedBottleneck")
+    assert_fits(page)
+
+
+def test_limits_link_the_model_cards(page: Page) -> None:
+    open_tab(page, "Limits", "#tabs")
+    expect(page.get_by_role("link", name="model card of CLIP")).to_be_visible()
+    page.get_by_role("button", name="The bundled model’s card").click()
+    expect(page.locator("#card-text table").first).to_be_visible()
     assert_fits(page)

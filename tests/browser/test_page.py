@@ -71,7 +71,7 @@ def test_a_photo_and_labels_are_answered(page: Page) -> None:
     expect(page.locator("#chart .empty")).to_have_text("Type at least two labels to get an answer.")
     type_labels(page, "dog\ncheetah\nsailboat\ncup of coffee")
     expect(top(page)).to_have_text("cheetah")
-    expect(page.locator("#chart .row")).to_have_count(4)
+    expect(page.locator("#chart .row:not(.none)")).to_have_count(4)
     expect(page.locator("#labels-note")).to_have_text("4 labels.")
     expect(page.locator("#table")).to_be_visible()
     expect(page.locator("#foot")).to_contain_text("Answered by the model “bundled” on")
@@ -218,7 +218,7 @@ def test_labels_are_never_rendered(page: Page) -> None:
     choose(page, "template", "custom: write your own")
     page.locator("#custom-template").get_by_role("textbox").fill("<i id=injected2>{}</i>")
     type_labels(page, "\n".join(hostile))
-    expect(page.locator("#chart .row")).to_have_count(len(hostile))
+    expect(page.locator("#chart .row:not(.none)")).to_have_count(len(hostile))
     expect(page.locator("#table")).to_contain_text("<i id=injected2>")
     assert set(chart_labels(page).all_inner_texts()) == set(hostile)
     page.locator("#template-note summary").click()
@@ -276,7 +276,7 @@ def test_a_list_of_labels_fills_the_box(page: Page) -> None:
     expect(page.locator("#labels textarea")).to_have_value(re.compile(r"^cat\ndog\n(\w+\n)+\w+$"))
     expect(page.locator("#labels-note")).to_have_text(re.compile(r"^\s*\d+ labels\.\s*$"))
     expect(top(page)).to_have_text(re.compile(r"\bcat\b"))
-    expect(page.locator("#chart .row")).to_have_count(10)
+    expect(page.locator("#chart .row:not(.none)")).to_have_count(10)
     assert_fits(page)
 
 
@@ -294,7 +294,7 @@ def test_pictures_from_phones_stand_upright(suffix: str, page: Page, tmp_path: P
         upright.save(path, quality=90)
     upload(page, path)
     type_labels(page, "red, blue")
-    expect(page.locator("#chart .row")).to_have_count(2)
+    expect(page.locator("#chart .row:not(.none)")).to_have_count(2)
     pixels = page.locator("#square img").evaluate(
         """async img => {
           await img.decode();

@@ -1,0 +1,213 @@
+"""The tab "How it works": the method on the person's own picture and prompt, number by number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+import torch
+from PIL import Image
+
+from clip_core.anatomy import (
+    Part,
+    Stage,
+    TokenRow,
+    image_stages,
+    module_tree,
+    text_stages,
+    token_row,
+)
+from clip_core.pairs import Similarities, compare
+from clip_core.preprocess import read_file
+from clip_core.tokenizer import tokenize
+
+from .chart import say
+from .form import EXAMPLES, QuestionParts
+from .matrix import READINGS, draw_matrix
+from .models import Models
+from .panel import HEAVY
+from .question import IncompleteError, Question, QuestionError, model_errors, read
+from .zerogpu import on_gpu
+
+PAIRS = 5
+CAPTIONS = {
+    "cat.jpg": "a photo of a tabby cat.",
+    "coffee.jpg": "a cup of coffee on a red saucer.",
+    "horse.png": "the silhouette of a horse.",
+    "chart.png": "a bar chart.",
+    "temple.jpg": "a pagoda on a hill.",
+}
+METHOD = (
+    "Two towers turn a picture and a text into a list of numbers each, of one length. Training "
+    "([section 2.3 of the paper](https://arxiv.org/abs/2103.00020)) made the lists of a picture "
+    "and its caption point the same way, and those of strangers apart. Your picture and its best "
+    "label are the first pair here."
+)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What one look at a picture and a prompt went through."""
+
+    similarities: Similarities
+    squares: list[Image.Image]
+    captions: list[str]
+    tokens: TokenRow
+    image: list[Stage]
+    text: list[Stage]
+    tree: Part
+
+
+def build_how_it_works_tab(models: Models, question: QuestionParts, tab: gr.Tab) -> None:
+    """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+    gr.Markdown(METHOD)
+    gr.Markdown("### Pictures against captions")
+    reading = gr.Radio(
+        list(READINGS), value="cosine similarity", label="Read the matrix as", elem_id="reading"
+    )
+    parts = [
+        gr.HTML(
+            say("Computed when this tab is opened."), elem_id="matrix", elem_classes=["how", "bare"]
+        )
+    ]
+    for title, name in (
+        ("The prompt as tokens", "tokens"),
+        ("From the picture to its features", "stages"),
+        ("The model’s parts", "tree"),
+    ):
+        gr.Markdown(f"### {title}")
+        parts.append(gr.HTML("", elem_id=name, elem_classes=["how", "bare"]))
+
+    @on_gpu
+    def look(asked: Question | None, model: str) -> Anatomy:
+        ready = asked or Question("", "", (), "", [], model)
+        with model_errors(ready), models.use(model) as classifier:
+            pairs = [
+                ((EXAMPLES / name).read_bytes(), caption) for name, caption in CAPTIONS.items()
+            ]
+            if asked is not None:
+                scores = classifier.score(asked.path, asked.labels, asked.prompts, asked.framing)
+                best = int(scores.logits.argmax())
+                mine = read_file(asked.path)
+                pairs = [pair for pair in pairs if pair[0] != mine]  # one of them may be asked
+                pairs.insert(0, (mine, asked.prompts[best][0]))
+            pairs = pairs[:PAIRS]
+            captions = [caption for _, caption in pairs]
+            images = torch.stack([classifier.image_features(image) for image, _ in pairs])
+            texts = classifier.label_features([[caption] for caption in captions])
+            context = classifier.model.context_length
+            return Anatomy(
+                compare(images, texts, classifier.model.logit_scale),
+                [classifier.squares(image)[0] for image, _ in pairs],
+                captions,
+                token_row(captions[0], context),
+                image_stages(classifier.model, classifier.pixels(pairs[0][0])[:1]),
+                text_stages(classifier.model, tokenize([captions[0]], context)),
+                module_tree(classifier.model),
+            )
+
+    def fill(*values: Any) -> tuple[Any, ...]:
+        *asked, how = values
+        try:
+            model = models.answering(asked[4], asked[5])
+            try:
+                ready = read(models, *asked)
+            except IncompleteError:  # then the examples alone
+                ready = None
+            seen = look(ready, model)
+        except QuestionError as error:
+            return say(str(error), problem=True), "", "", ""
+        return (
+            draw_matrix(seen.similarities, seen.squares, seen.captions, how),
+            draw_tokens(seen.tokens),
+            draw_stages(seen.image, seen.text),
+            draw_tree(seen.tree),
+        )
+
+    gr.on(
+        [tab.select, reading.input],
+        fill,
+        [*question.asked, reading],
+        parts,
+        show_progress_on=parts[0],
+        **HEAVY,
+    )
+
+
+def draw_tokens(row: TokenRow) -> str:
+    """HTML of a prompt's tokens in order, each with its number; the end of text stands out."""
+    items = []
+    for place, token in enumerate(row.tokens):
+        kind = "end" if place == row.end else "whole" if token.ends_word else "part"
+        mark = '<span class="mark">end of text</span>' if place == row.end else ""
+        items.append(
+            f'<li class="{kind}"><span class="text" translate="no">{escape(token.text)}</span>'
+            f'<span class="number">{token.number}</span>{mark}</li>'
+        )
+    used, left = len(row.tokens), row.context_length - len(row.tokens)
+    return (
+        "<p>The text tower reads numbers: byte pair encoding cuts a text into words and, where a "
+        "word is rare, into pieces of words (section 2.4).</p>"
+        f'<ol class="tokens">{"".join(items)}</ol>'
+        f"<p>{used} of {row.context_length} places are used; {left} are filled with zeros. The "
+        f"text’s features are read at the end of text, place {row.end}, which alone has seen all "
+        "tokens before it.</p>"
+    )
+
+
+def draw_stages(image: Sequence[Stage], text: Sequence[Stage]) -> str:
+    """HTML of the shapes on the way through each tower."""
+
+    def table(title: str, stages: Sequence[Stage]) -> str:
+        rows = "".join(
+            f'<tr><th scope="row" translate="no">{escape(stage.name)}</th>'
+            f'<td translate="no">{escape(stage.kind)}</td>'
+            f"<td>{_shape(stage.taken)}</td><td>{_shape(stage.given)}</td></tr>"
+            for stage in stages
+        )
+        return (
+            f"<details><summary>{title}</summary>"
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>'
+            '<thead><tr><th scope="col">Stage</th><th scope="col">Kind</th>'
+            f'<th scope="col">Takes</th><th scope="col">Gives</th></tr></thead>'
+            f"<tbody>{rows}</tbody></table></div></details>"
+        )
+
+    seen, said = image[0].taken, image[-1].given
+    return (
+        "<p>Shapes as the model runs: pictures, channels, rows and columns of numbers. "
+        f"{_shape(seen)} numbers of the square become {_shape(said)} features; a prompt’s tokens "
+        f"become {_shape(text[-1].given)}.</p>"
+        + table("The picture’s way", image)
+        + table("The prompt’s way", text)
+    )
+
+
+def draw_tree(part: Part) -> str:
+    """HTML of the model's modules, each opened by a click."""
+
+    def draw(part: Part, name: str, is_open: bool) -> str:
+        own = "; ".join(f"{key} {_shape(shape)}" for key, shape in part.weights)
+        head = (
+            f'<span translate="no">{escape(name)}</span> '
+            f'<span class="kind" translate="no">{escape(part.kind)}</span> '
+            f'<span class="count">{part.parameters:,}</span>'
+        )
+        weights = f'<li class="own" translate="no">{escape(own)}</li>' if own else ""
+        if not part.parts and not own:
+            return f'<div class="leaf">{head}</div>'
+        inner = "".join(f"<li>{draw(child, child.name, False)}</li>" for child in part.parts)
+        opened = " open" if is_open else ""
+        return f"<details{opened}><summary>{head}</summary><ul>{weights}{inner}</ul></details>"
+
+    return (
+        "<p>Each part with its class and how many numbers were learnt in it; a click opens it.</p>"
+        f'<div class="tree">{draw(part, "CLIP", True)}</div>'
+    )
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape)) or "1"

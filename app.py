@@ -11,6 +11,7 @@ from typing import Any
 
 from clip_core import CheckpointError, DownloadError
 from clip_core.load import DTYPES
+from ui.languages import translation_script
 from ui.memory import parse_bytes
 from ui.models import Models
 from ui.page import build_page
@@ -173,6 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
             auth=options.auth,
             theme=THEME,
             css=CSS,
+            head=translation_script(),
             max_file_size=MAX_FILE_SIZE,
             footer_links=["api", "gradio"],
             run_history=False,  # it would keep each visitor's pictures in their browser

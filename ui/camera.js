@@ -63,7 +63,7 @@ const run = async (mine) => {
     const now = performance.now();
     times = [...times.filter((time) => now - time < 3000), now];
     const seconds = (now - times[0]) / 1000;
-    rate.textContent = seconds > 0.5
+    rate.textContent = seconds > 0.5 && answer.model
       ? `${((times.length - 1) / seconds).toFixed(1)} answers a second, by the model “${answer.model}”.`
       : "";
     if (answer.best !== best && now - spokenAt > 3000) { // a reader of screens can't follow each frame

@@ -69,9 +69,10 @@ def draw_chart(scores: Scores, with_none: bool = True, announced: bool = True) -
 
 
 def _draw_row(label: str, share: float, kind: str) -> str:
+    typed = "" if "none" in kind else ' translate="no"'
     return (
         f'<div class="row {kind}"><div class="words">'
-        f'<span class="label">{escape(label)}</span>'
+        f'<span class="label"{typed}>{escape(label)}</span>'
         f'<span class="share">{format_share(share)}</span></div>'
         f'<div class="track"><div class="bar" style="width:{100 * share:.2f}%"></div>'
         "</div></div>"

@@ -21,7 +21,7 @@ def preview(templates: tuple[str, ...], labels: tuple[str, ...]) -> str:
         shown = [escape(text) for text in texts[:PREVIEW_PROMPTS]]
         if len(texts) > PREVIEW_PROMPTS:
             shown.append(f"… and {len(texts) - PREVIEW_PROMPTS} more")
-        items.append(f"<li>{escape(label)}: {'; '.join(shown)}</li>")
+        items.append(f'<li translate="no">{escape(label)}: {"; ".join(shown)}</li>')
     if len(labels) > PREVIEW_LABELS:
         items.append(f"<li>… and {len(labels) - PREVIEW_LABELS:,} more labels</li>")
     all_prompts = f"<details><summary>All prompts</summary><ul>{''.join(items)}</ul></details>"

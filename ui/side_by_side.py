@@ -156,7 +156,8 @@ def _draw_row(label: str, ours: float | None, theirs: float | None) -> str:
             mark = ' class="marked"'
         else:
             change = "about the same"
-    return f'<tr{mark}><th scope="row">{escape(label)}</th>{cells}<td>{change}</td></tr>'
+    head = f'<th scope="row" translate="no">{escape(label)}</th>'
+    return f"<tr{mark}>{head}{cells}<td>{change}</td></tr>"
 
 
 def _best(scores: Scores) -> str:

@@ -98,8 +98,10 @@ def _draw_row(label: str, shares: list[float], templates: tuple[str, ...], chose
         )
     )
     return (
-        f'<div class="row"><div class="words"><span class="label">{escape(label)}</span>'
-        f'<span class="share">{low} to {high}</span></div><div class="line">{dots}</div></div>'
+        '<div class="row"><div class="words">'
+        f'<span class="label" translate="no">{escape(label)}</span>'
+        f'<span class="share">{low} to {high}</span></div>'
+        f'<div class="line" translate="no">{dots}</div></div>'
     )
 
 
@@ -109,7 +111,7 @@ def _table(
     templates: tuple[str, ...],
     answers: list[Scores],
 ) -> str:
-    head = "".join(f'<th scope="col">{escape(label)}</th>' for label in ordered)
+    head = "".join(f'<th scope="col" translate="no">{escape(label)}</th>' for label in ordered)
     body = ""
     for i, template in enumerate(templates):
         best = int(answers[i].probabilities.argmax())
@@ -118,7 +120,7 @@ def _table(
             f"{format_share(shares[label][i])}</td>"
             for label in ordered
         )
-        body += f'<tr><th scope="row">{escape(template)}</th>{cells}</tr>'
+        body += f'<tr><th scope="row" translate="no">{escape(template)}</th>{cells}</tr>'
     return (
         '<details><summary>All shares</summary><div class="scroll" tabindex="0">'
         f'<table><thead><tr><th scope="col">template</th>{head}</tr></thead>'

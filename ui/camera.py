@@ -60,7 +60,7 @@ def build_camera_tab(models: Models, question: QuestionParts, tab: gr.Tab) -> No
         best = scores.labels[int(scores.logits.argmax())]
         none = scores.none_of_these
         return {
-            "chart": draw_chart(scores, announced=False),
+            "chart": draw_chart(scores),
             "best": "" if none is not None and none.is_none else best,
             "model": scores.model,
         }

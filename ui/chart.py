@@ -34,11 +34,10 @@ def format_share(probability: float) -> str:
     return f"{percent:.1f} %" if percent < 100 else "100 %"
 
 
-def draw_chart(scores: Scores, with_none: bool = True, announced: bool = True) -> str:
+def draw_chart(scores: Scores, with_none: bool = True) -> str:
     """HTML of the best `CHART_LABELS` labels as bars. What people typed is escaped.
 
-    with_none: whether "None of these" has a row, where the model was fitted for it. announced:
-    whether screen readers read it out when it comes.
+    with_none: whether "None of these" has a row, where the model was fitted for it.
     """
     frame = scores.to_frame()
     none = scores.none_of_these if with_none else None
@@ -64,8 +63,7 @@ def draw_chart(scores: Scores, with_none: bool = True, announced: bool = True) -
         ]
     elif with_none:
         parts.append(f'<div class="more">{NONE_UNFITTED}</div>')
-    role = ' role="status"' if announced else ""
-    return f'<div class="chart"{role}>{"".join(parts)}</div>'
+    return f'<div class="chart">{"".join(parts)}</div>'
 
 
 def _draw_row(label: str, share: float, kind: str) -> str:

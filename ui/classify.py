@@ -37,6 +37,13 @@ from .why import build_why_tab
 from .words import build_words_tab
 from .zerogpu import on_gpu
 
+ANNOUNCE = """() => {
+  const [label, share] = ['.best .label', '.best .share'].map(
+    (part) => document.querySelector('#chart ' + part)?.textContent);
+  const other = document.querySelector('#chart .empty')?.textContent; // a problem is an alert
+  document.querySelector('#announced').textContent = label ? `${label}: ${share}` : other ?? '';
+}"""
+
 
 class AnswerParts(NamedTuple):
     """The components an answer fills, in this order."""
@@ -86,6 +93,8 @@ def build_classify_tab(models: Models) -> tuple[QuestionParts, gr.Tabs]:
             return find_hints(classifier, asked, scores)
 
     _wire_answer(question, answer, models, answer_question, find)
+    # An element that comes with its text is not read out: one that was there before is.
+    answer.settled.change(None, None, None, js=ANNOUNCE, api_visibility="private")
     add_endpoint(answer_question, question.picture, question.labels, models)
     return question, deeper
 
@@ -97,6 +106,7 @@ def _lay_out_answer() -> AnswerParts:
         elem_classes="bare",
         container=True,
     )
+    gr.HTML('<p id="announced" class="spoken" aria-live="polite"></p>', elem_classes="bare")
     hints = gr.HTML("", elem_id="hints", elem_classes="bare", visible=False)
     contrast = gr.Button("", size="sm", visible=False, elem_id="contrast")
     with gr.Row():

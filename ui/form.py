@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,13 @@ FRAMING_CHOICES = [
     ("five crops, averaged", "crops"),
 ]
 TYPING_PAUSE_MS = 400
+
+# The gallery's buttons hold pictures without a name.
+NAME_EXAMPLES = f"""() => {{
+  const names = {json.dumps([text.split(chr(10))[0] for text in EXAMPLE_LABELS.values()])};
+  document.querySelectorAll('#examples button.gallery-item').forEach(
+    (button, i) => button.setAttribute('aria-label', `Example: ${{names[i]}}`));
+}}"""
 
 # Ends a pause after typing with the text, and one that more typing cut short with no change.
 SETTLE = f"""(text, settled) => {{

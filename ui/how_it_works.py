@@ -64,7 +64,7 @@ class Anatomy:
 def build_how_it_works_tab(models: Models, question: QuestionParts, tab: gr.Tab) -> None:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
     gr.Markdown(METHOD)
-    gr.Markdown("### Pictures against captions")
+    gr.Markdown("## Pictures against captions")
     reading = gr.Radio(
         list(READINGS), value="cosine similarity", label="Read the matrix as", elem_id="reading"
     )
@@ -78,7 +78,7 @@ def build_how_it_works_tab(models: Models, question: QuestionParts, tab: gr.Tab)
         ("From the picture to its features", "stages"),
         ("The model’s parts", "tree"),
     ):
-        gr.Markdown(f"### {title}")
+        gr.Markdown(f"## {title}")
         parts.append(gr.HTML("", elem_id=name, elem_classes=["how", "bare"]))
 
     @on_gpu

@@ -40,7 +40,7 @@ def build_limits_tab() -> None:
         ("Not for", NOT_FIT_FOR),
         ("Keep in mind", LIMITS),
     ):
-        gr.Markdown(f"### {title}\n\n" + "\n".join(f"- {line}" for line in lines))
+        gr.Markdown(f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines))
     gr.Markdown(CARDS)
     with gr.Accordion("The bundled model’s card", open=False, elem_id="card"):
         gr.Markdown(read_card(), elem_id="card-text")

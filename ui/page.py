@@ -8,7 +8,7 @@ import gradio as gr
 
 from .camera import build_camera_tab
 from .classify import build_classify_tab
-from .form import EXAMPLES, QuestionParts
+from .form import EXAMPLES, NAME_EXAMPLES, QuestionParts
 from .how_it_works import build_how_it_works_tab
 from .limits import build_limits_tab
 from .links import from_link
@@ -40,6 +40,7 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
             with gr.Tab("Limits", id="limits"):
                 build_limits_tab()
         _wire_link(page, models, question, deeper)
+        page.load(None, None, None, js=NAME_EXAMPLES, api_visibility="private")
     # Always a size of our own: on ZeroGPU gradio would let one question wait and refuse the next.
     return page.queue(max_size=queue_size, api_open=False)
 

@@ -12,6 +12,9 @@ THEME = gr.themes.Default(
 ).set(
     body_text_color_subdued="*neutral_500",  # the theme's own is too pale to read on white
     error_text_color_dark="#fca5a5",  # and this one white, which says nothing of an error
+    # One step darker than the theme's: white on its own indigo has a contrast of 4.46, below AA
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
 )
 
 # Colours come from the theme's variables, so that light and dark both follow.
@@ -33,6 +36,18 @@ CSS = """
 /* Each model's line of the menu on one or two lines, though the field itself is narrow. */
 @media (min-width: 640px) { #model ul { min-width: 23rem; }
   #model ul li { width: auto !important; } }
+button[role="tab"].selected { color: var(--primary-600); }
+.dark button[role="tab"].selected { color: var(--primary-300); }
+button:focus-visible, summary:focus-visible, a:focus-visible, [tabindex="0"]:focus-visible,
+input[type="radio"]:focus-visible, input[type="checkbox"]:focus-visible,
+input[type="range"]:focus-visible { outline: 2px solid var(--primary-500) !important;
+  outline-offset: 2px; }
+/* The editor's colours are too pale on white. */
+body:not(.dark) .cm-line span { color: var(--neutral-800) !important; }
+@media (prefers-reduced-motion: reduce) { *, *::before, *::after {
+  animation-duration: .01ms !important; animation-iteration-count: 1 !important;
+  transition-duration: .01ms !important; scroll-behavior: auto !important; } }
+.prose h2 { font-size: 1.15rem; }
 footer > .divider:last-of-type { display: none; } /* it parts the last link from nothing */
 #labels textarea, #camera-labels textarea { overflow-y: auto !important; }
 #square img { width: 100%; height: 100%; object-fit: contain; }
@@ -132,8 +147,7 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
   transparent); }
 .how .tokens li.part { border-right-style: dashed; }
 .how .tokens li.end { border: 2px solid var(--body-text-color); }
-.how .tokens .number, .how .tokens .mark { display: block; font-size: .75rem;
-  color: var(--body-text-color-subdued); }
+.how .tokens .number, .how .tokens .mark { display: block; font-size: .75rem; }
 .how summary { cursor: pointer; padding: .15rem 0; }
 .how .tree ul { margin: 0; padding-left: 1.1rem; list-style: none; }
 .how .tree .kind, .how .tree .count, .how .tree .own { color: var(--body-text-color-subdued);

@@ -54,6 +54,7 @@ def build_why_tab(
                 format="png",
                 buttons=["download", "fullscreen"],
                 elem_id=f"map-{place}",
+                alt_text="Heat map",
                 min_width=200,
             )
             for place in ("first", "second")

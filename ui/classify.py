@@ -10,7 +10,7 @@ import gradio as gr
 
 from clip_core import Scores
 
-from .api import add_endpoint
+from .api import add_endpoints
 from .chart import TABLE_HEADERS, draw_chart, say, to_table
 from .export import write_files, write_squares
 from .form import QuestionParts, add_starts, lay_out_question, wire_question
@@ -86,7 +86,7 @@ def build_classify_tab(models: Models) -> tuple[QuestionParts, gr.Tabs]:
             return find_hints(classifier, asked, scores)
 
     _wire_answer(question, answer, models, answer_question, find)
-    add_endpoint(answer_question, question.picture, question.labels, models)
+    add_endpoints(answer_question, question.picture, question.labels, models)
     return question, deeper
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ui.zerogpu  # isort: skip  (before torch: see there)
 
 import argparse
+import importlib.util
 import os
 import sys
 from typing import Any
@@ -130,6 +131,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default=env("CLIP_QUEUE_SIZE", "100"),
         help="how many questions may wait for an answer (default 100) [CLIP_QUEUE_SIZE]",
     )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        default=env("CLIP_MCP", "").lower() in ("1", "true"),
+        help="also serve the API as tools for assistants, by the Model Context Protocol, below the "
+        "page's address at gradio_api/mcp/ [CLIP_MCP]",
+    )
     options = parser.parse_args(arguments)
     chosen = env("CLIP_MODEL") or (SPACE_MODEL if env("SPACE_ID") else "bundled")
     options.model = options.model or [chosen]
@@ -154,6 +162,8 @@ def _dtype(text: str) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Loads the models in the background and serves the page until it is stopped."""
     options = parse_arguments(arguments)
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        sys.exit("app.py: --mcp needs a package that is not here: pip install 'gradio[mcp]'")
     try:
         models = Models(
             options.model,
@@ -179,6 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
             footer_links=["api", "gradio"],
             run_history=False,  # it would keep each visitor's pictures in their browser
             ssr_mode=False,
+            mcp_server=options.mcp,
         )
     except OSError as error:
         sys.exit(f"app.py: The page can't listen there: choose another --port or --host. {error}")

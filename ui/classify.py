@@ -10,7 +10,7 @@ import gradio as gr
 
 from clip_core import Scores
 
-from .api import add_endpoint
+from .api import add_endpoints
 from .chart import TABLE_HEADERS, draw_chart, say, to_table
 from .export import write_files, write_squares
 from .form import QuestionParts, add_starts, lay_out_question, wire_question
@@ -95,7 +95,7 @@ def build_classify_tab(models: Models) -> tuple[QuestionParts, gr.Tabs]:
     _wire_answer(question, answer, models, answer_question, find)
     # An element that comes with its text is not read out: one that was there before is.
     answer.settled.change(None, None, None, js=ANNOUNCE, api_visibility="private")
-    add_endpoint(answer_question, question.picture, question.labels, models)
+    add_endpoints(answer_question, question.picture, question.labels, models)
     return question, deeper
 
 

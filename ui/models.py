@@ -187,9 +187,15 @@ class Models:
 
     def default_template(self, name: str) -> str:
         """The template, or the name of the set of templates, that measured best for a model."""
+        return self._metadata(name).get("default_template", PUBLISHED_DEFAULT)
+
+    def default_framing(self, name: str) -> str:
+        """How a picture is made square where that measured best for a model, else "crop"."""
+        return self._metadata(name).get("default_framing", "crop")
+
+    def _metadata(self, name: str) -> dict[str, str]:
         source = self.slot(name).source
-        path = BUNDLED if source == ALWAYS else source
-        return read_metadata(path).get("default_template", PUBLISHED_DEFAULT)
+        return read_metadata(BUNDLED if source == ALWAYS else source)
 
     def label(self, name: str) -> str:
         """A line for a menu: the name, the size, the resolution, what it is for."""

@@ -1,4 +1,4 @@
-"""The public endpoint, asked over the network as anyone's program would ask it."""
+"""The endpoint /classify, asked over the network as anyone's program would ask it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ def rows(table: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(table["headers"], row, strict=True)) for row in table["data"]]
 
 
-def test_one_public_endpoint_with_these_parameters(client: Client) -> None:
+def test_named_endpoints_and_these_parameters(client: Client) -> None:
     api = client.view_api(return_format="dict", print_info=False)
-    assert list(api["named_endpoints"]) == ["/classify"]
+    names = ("classify", "none_of_these", "heat_map", "by_template", "hints", "similarity")
+    more = ("models", "prompts", "tokens", "templates", "label_sets")
+    assert list(api["named_endpoints"]) == [f"/{name}" for name in names + more]
     assert api["unnamed_endpoints"] == {}
     parameters = api["named_endpoints"]["/classify"]["parameters"]
     assert [(p["parameter_name"], p["parameter_has_default"]) for p in parameters] == [

@@ -1,0 +1,68 @@
+"""What the documents show is run: every block of docs/api.md, against the real page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ADDRESS = "http://127.0.0.1:7860"
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs/api.md").read_text("utf-8"), re.DOTALL)
+# What the n-th block of its language must print
+PRINTED = {
+    ("python", 0): r"^cat$",
+    ("python", 1): r"^True 0\.9\d+\n.*heat-map.*\.png 17 17$",
+    ("python", 2): r"^2[46]\n\[\[0\.\d+, 0\.\d+\]\]\n.*a sketch of an owl\..*\n\d+$",
+    ("python", 3): r"'label': 'cat', 'confidences'",
+    ("shell", 0): r"event: complete\ndata: .*\"is_none\": false",
+}
+
+
+@pytest.fixture(scope="module")
+def address(start_app: Callable[..., str]) -> str:
+    return start_app("--mcp")
+
+
+def of_language(language: str) -> list[str]:
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+def test_nothing_in_it_is_left_out() -> None:
+    known = {kind for kind, _ in PRINTED} | {"json"}
+    assert {kind for kind, _ in BLOCKS} == known
+    assert sum(kind != "json" for kind, _ in BLOCKS) == len(PRINTED)
+
+
+@pytest.mark.parametrize(("language", "number"), PRINTED, ids=str)
+def test_it_runs_and_prints(address: str, tmp_path: Path, language: str, number: int) -> None:
+    if language == "shell" and not shutil.which("curl"):
+        pytest.skip("no curl here")
+    shutil.copy(ROOT / "ui/examples/cat.jpg", tmp_path / "photo.jpg")
+    program = [sys.executable, "-c"] if language == "python" else ["bash", "-c"]
+    text = of_language(language)[number].replace(ADDRESS, address)
+    done = subprocess.run(
+        [*program, text], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    printed = re.sub(r"Loaded as API: .*\n", "", done.stdout).strip()
+    assert re.search(PRINTED[language, number], printed, re.DOTALL), printed
+
+
+def test_the_assistants_settings_are_json() -> None:
+    (text,) = of_language("json")
+    assert json.loads(text)["mcpServers"]["clip"]["url"] == f"{ADDRESS}/gradio_api/mcp/"
+
+
+def test_the_table_names_every_endpoint(address: str) -> None:
+    from gradio_client import Client  # noqa: PLC0415  slow to import
+
+    api = Client(address, verbose=False).view_api(return_format="dict", print_info=False)
+    text = (ROOT / "docs/api.md").read_text("utf-8")
+    assert all(f"`{name}`" in text for name in api["named_endpoints"])

@@ -1,0 +1,63 @@
+"""How a function becomes a public endpoint of the page, and a tool of its MCP server."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from prompts import TemplateError, UnknownNameError
+
+from .labels import LabelsError
+from .question import QuestionError
+
+# None may run beside another that needs a model; pictures come as uploaded, undecoded.
+ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+# These answer at once and wait behind nobody.
+AT_ONCE: dict[str, Any] = {"queue": False}
+
+
+def publish(
+    function: Callable[..., Any],
+    inputs: Sequence[Component],
+    outputs: Sequence[Component],
+    name: str | None = None,
+    **how: Any,
+) -> None:
+    """Adds an endpoint to the Blocks in whose context it is called.
+
+    Its docstring describes it to people and to assistants: what it does, then "Args:" and
+    "Returns:". name: the function's own unless given. how: `ON_MODEL` or `AT_ONCE`.
+    """
+
+    @functools.wraps(function)
+    def say_what_is_wrong(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except (QuestionError, LabelsError, TemplateError, UnknownNameError) as error:
+            # Gradio shows an error's text as HTML
+            raise gr.Error(escape(str(error), quote=False), print_exception=False) from error
+
+    # The MCP server takes the tool's name and description from the function
+    say_what_is_wrong.__name__ = name or function.__name__
+    say_what_is_wrong.__doc__ = _one_line_each(function)
+    gr.Button(visible=False).click(
+        say_what_is_wrong,
+        list(inputs),
+        list(outputs),
+        api_name=say_what_is_wrong.__name__,
+        api_visibility="public",
+        preprocess=False,
+        **how,
+    )
+
+
+def _one_line_each(function: Callable[..., Any]) -> str:
+    """A docstring in which what is said of a parameter stands on one line, all gradio reads."""
+    return re.sub(r"\n {8,}", " ", inspect.getdoc(function) or "")

@@ -14,6 +14,7 @@ from . import Scores, ZeroShotClassifier
 from .calibrate import calibrate, encode_pictures, find_pictures, half_of
 from .config import ACTIVATIONS
 from .convert import convert
+from .heat_maps import draw_heat_map, heat_maps
 from .load import DTYPES, available_models, weights_folder
 from .none_of_these import fitness, own_background, write_fit
 from .preprocess import FRAMINGS
@@ -28,9 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code: 0, or 2 after one line on bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        command = {"convert": _convert, "calibrate": _calibrate}.get(
-            arguments[0] if arguments else ""
-        )
+        commands = {"convert": _convert, "calibrate": _calibrate, "heat-map": _heat_map}
+        command = commands.get(arguments[0] if arguments else "")
         return command(arguments[1:]) if command else _classify(arguments)
     except (ValueError, RuntimeError) as error:
         print(f"clip_core: {error}", file=sys.stderr)
@@ -95,13 +95,41 @@ def _calibrate(arguments: list[str]) -> int:
     return 0
 
 
+def _heat_map(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m clip_core heat-map",
+        description="Draws which parts of a picture speak for its first label, more than for the "
+        "others.",
+    )
+    parser.add_argument("picture", help="a picture's file")
+    parser.add_argument("label", nargs="+", help="the label to look for, and others")
+    parser.add_argument("--output", type=Path, required=True, help="the PNG to write")
+    parser.add_argument("--opacity", type=float, default=0.6, help="of the map, 0 to 1")
+    _add_model_options(parser)
+    options = parser.parse_args(arguments)
+    if not 0 <= options.opacity <= 1:
+        raise ValueError("--opacity must be from 0 to 1.")
+    if options.output.suffix.lower() != ".png":
+        raise ValueError("--output must end in .png.")
+    classifier = ZeroShotClassifier(options.model, options.device, options.dtype)
+    labels = list(dict.fromkeys(options.label))
+    prompts = fill_all(_templates(options.template, classifier), labels)
+    maps = heat_maps(classifier, options.picture, labels, prompts)
+    squares = classifier.squares(options.picture)
+    try:
+        draw_heat_map(squares[len(squares) // 2], maps[0], options.opacity).save(options.output)
+    except OSError as error:
+        raise ValueError(f"{options.output} can't be written: {error.strerror}.") from error
+    return 0
+
+
 def _classify(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m clip_core",
         description="How well does each label fit a picture?",
         epilog="Arguments count as pictures up to the first that is no file and has no picture's "
-        "ending; the rest are labels. Other commands, each with --help: convert, calibrate (as in "
-        "python -m clip_core convert --help).",
+        "ending; the rest are labels. Other commands, each with --help: convert, calibrate, "
+        "heat-map (as in python -m clip_core convert --help).",
     )
     parser.add_argument("picture", help="a picture's file; more may follow")
     parser.add_argument("label", nargs="+", help="labels in your own words")

@@ -36,7 +36,7 @@ VIRIDIS = (
 # A convolutional tower takes pictures of any size: one scaled up so many times has a finer grid,
 # which measured better on small parts (docs/heat-maps.md). The published towers have no choice:
 # their positional embeddings fix the grid.
-FINER = 2.0
+FINER = 1.75
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs/api.md").read_text("utf
 # What the n-th block of its language must print
 PRINTED = {
     ("python", 0): r"^cat$",
-    ("python", 1): r"^True 0\.9\d+\n.*heat-map.*\.png 17 17$",
+    ("python", 1): r"^True 0\.9\d+\n.*heat-map.*\.png 15 15$",
     ("python", 2): r"^2[46]\n\[\[0\.\d+, 0\.\d+\]\]\n.*a sketch of an owl\..*\n\d+$",
     ("python", 3): r"'label': 'cat', 'confidences'",
     ("shell", 0): r"event: complete\ndata: .*\"is_none\": false",

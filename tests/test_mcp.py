@@ -80,7 +80,7 @@ def test_a_heat_map_comes_as_an_address(address: str) -> None:
     (drawn, numbers), failed = call(address, "heat_map", image=PHOTO, label="cat", others="dog")
     assert not failed
     assert httpx.get(drawn["url"]).content.startswith(b"\x89PNG")
-    assert len(numbers["grid"]) == numbers["height"] == 17
+    assert len(numbers["grid"]) == numbers["height"] == 15
 
 
 def test_tools_without_a_model(address: str) -> None:

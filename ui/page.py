@@ -20,6 +20,7 @@ TITLE = "CLIP zero-shot: a picture, labels in your own words"
 DELETE_CACHE = (3600, 86400)
 # The tabs that a link may open
 BESIDE_THE_ANSWER = ("answer", "why", "prompts", "side-by-side", "share")
+BESIDE_THE_PAGE = ("camera", "how", "limits")
 
 
 def build_page(models: Models, queue_size: int) -> gr.Blocks:
@@ -30,7 +31,7 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
             "picture with your words.",
             elem_id="title",
         )
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Classify", id="classify"):
                 question, deeper = build_classify_tab(models)
             with gr.Tab("Camera", id="camera") as tab:
@@ -39,17 +40,20 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
                 build_how_it_works_tab(models, question, tab)
             with gr.Tab("Limits", id="limits"):
                 build_limits_tab()
-        _wire_link(page, models, question, deeper)
+        _wire_link(page, models, question, deeper, tabs)
         page.load(None, None, None, js=NAME_EXAMPLES, api_visibility="private")
     # Always a size of our own: on ZeroGPU gradio would let one question wait and refuse the next.
     return page.queue(max_size=queue_size, api_open=False)
 
 
-def _wire_link(page: gr.Blocks, models: Models, question: QuestionParts, deeper: gr.Tabs) -> None:
+def _wire_link(
+    page: gr.Blocks, models: Models, question: QuestionParts, deeper: gr.Tabs, tabs: gr.Tabs
+) -> None:
     """Puts what the page's address asks for in its place, once, when the page opens."""
 
     def restore(request: gr.Request) -> dict[Any, Any]:
-        found = from_link(request.query_params, models.names, list(BESIDE_THE_ANSWER))
+        names = [*BESIDE_THE_ANSWER, *BESIDE_THE_PAGE]
+        found = from_link(request.query_params, models.names, names)
         updates: dict[Any, Any] = {question.labels: gr.skip()}  # at least one, or gradio objects
         if found.labels:
             updates |= {question.labels: found.labels, question.typed_labels: found.labels}
@@ -67,7 +71,8 @@ def _wire_link(page: gr.Blocks, models: Models, question: QuestionParts, deeper:
             updates[question.picture] = str(EXAMPLES / found.example)
             updates[question.example] = found.example
         if found.tab:
-            updates[deeper] = gr.Tabs(selected=found.tab)
+            there = deeper if found.tab in BESIDE_THE_ANSWER else tabs
+            updates[there] = gr.Tabs(selected=found.tab)
         return updates
 
     page.load(
@@ -85,6 +90,7 @@ def _wire_link(page: gr.Blocks, models: Models, question: QuestionParts, deeper:
             question.picture,
             question.example,
             deeper,
+            tabs,
         ],
         **LIGHT,
     )

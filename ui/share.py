@@ -22,6 +22,8 @@ OPENS_ON = [
     ("Why", "why"),
     ("Prompts", "prompts"),
     ("Side by side", "side-by-side"),
+    ("Camera", "camera"),
+    ("How it works", "how"),
 ]
 
 

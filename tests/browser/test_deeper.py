@@ -163,3 +163,10 @@ def test_limits_link_the_model_cards(page: Page) -> None:
     page.get_by_role("button", name="The bundled model’s card").click()
     expect(page.locator("#card-text table").first).to_be_visible()
     assert_fits(page)
+
+
+def test_a_link_opens_a_tab_beside_the_page(open_page: Callable[..., Page], address: str) -> None:
+    page = open_page(1280)
+    page.goto(f"{address}/?labels=cat%0Adog&tab=how&example=cat.jpg")
+    expect(page.locator("#matrix .matrix tbody td")).to_have_count(25)
+    expect(page.locator("#matrix thead th").first).to_have_text("a photo of a cat.")

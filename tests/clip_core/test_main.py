@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from clip_core.__main__ import main
 
@@ -73,3 +74,18 @@ def test_as_a_program() -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Model ViT-B-32.pt not found" in done.stderr
+
+
+def test_heat_map(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = [tmp_path / "cat.png", tmp_path / "dog.png"]
+    for path, labels in zip(maps, (["cat", "dog"], ["dog", "cat"]), strict=True):
+        options = ["--model", str(tiny_model), "--output", str(path)]
+        assert main(["heat-map", CAT, *labels, *options]) == 0
+    drawn = [Image.open(path) for path in maps]
+    assert drawn[0].size == (64, 64)
+    assert drawn[0].tobytes() != drawn[1].tobytes()
+    assert main(["heat-map", CAT, "cat", "--output", str(tmp_path / "cat.jpg")]) == 2
+    assert "must end in .png" in capsys.readouterr().err
+    missing = str(tmp_path / "none" / "cat.png")
+    assert main(["heat-map", CAT, "cat", "--model", str(tiny_model), "--output", missing]) == 2
+    assert "can't be written: No such file" in capsys.readouterr().err

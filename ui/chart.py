@@ -67,10 +67,11 @@ def draw_chart(scores: Scores, with_none: bool = True) -> str:
 
 
 def _draw_row(label: str, share: float, kind: str) -> str:
-    typed = "" if "none" in kind else ' translate="no"'
+    # What a person typed is never translated, and "None of these" is no label.
+    name = 'class="name"' if "none" in kind else 'class="label" translate="no"'
     return (
         f'<div class="row {kind}"><div class="words">'
-        f'<span class="label"{typed}>{escape(label)}</span>'
+        f"<span {name}>{escape(label)}</span>"
         f'<span class="share">{format_share(share)}</span></div>'
         f'<div class="track"><div class="bar" style="width:{100 * share:.2f}%"></div>'
         "</div></div>"

@@ -38,7 +38,7 @@ from .words import build_words_tab
 from .zerogpu import on_gpu
 
 ANNOUNCE = """() => {
-  const [label, share] = ['.best .label', '.best .share'].map(
+  const [label, share] = ['.best :is(.label, .name)', '.best .share'].map(
     (part) => document.querySelector('#chart ' + part)?.textContent);
   const other = document.querySelector('#chart .empty')?.textContent; // a problem is an alert
   document.querySelector('#announced').textContent = label ? `${label}: ${share}` : other ?? '';
@@ -106,7 +106,10 @@ def _lay_out_answer() -> AnswerParts:
         elem_classes="bare",
         container=True,
     )
-    gr.HTML('<p id="announced" class="spoken" aria-live="polite"></p>', elem_classes="bare")
+    gr.HTML(
+        '<p id="announced" class="spoken" aria-live="polite" translate="no"></p>',
+        elem_classes="bare",
+    )
     hints = gr.HTML("", elem_id="hints", elem_classes="bare", visible=False)
     contrast = gr.Button("", size="sm", visible=False, elem_id="contrast")
     with gr.Row():

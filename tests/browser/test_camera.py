@@ -11,6 +11,8 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, expect
 
+pytestmark = pytest.mark.browser
+
 EXAMPLES = Path(__file__).parents[2] / "ui/examples"
 LEAST_RATE = 1.0  # answers a second: CI's processors are shared; the bar of 5 is for the benchmark
 LIVE = "() => document.querySelector('#camera video').srcObject?.active === true"

@@ -15,6 +15,8 @@ from ui.form import EXAMPLES
 from ui.how_it_works import CAPTIONS
 from ui.languages import read_words
 
+pytestmark = pytest.mark.browser
+
 LABELS = "cat\nkitten\ndog without fur\nAnswer"
 # gradio's own texts mix both languages, or are measured and never seen; labels given as examples
 NOT_OURS = {

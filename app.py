@@ -136,13 +136,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         default=env("CLIP_MCP", "").lower() in ("1", "true"),
         help="also serve the API as tools for assistants, by the Model Context Protocol, below the "
-        "page's address at gradio_api/mcp/ [CLIP_MCP]",
+        "page's address at gradio_api/mcp/; not with a password [CLIP_MCP]",
     )
     options = parser.parse_args(arguments)
     chosen = env("CLIP_MODEL") or (SPACE_MODEL if env("SPACE_ID") else "bundled")
     options.model = options.model or [chosen]
     if options.queue_size < 1:
         parser.error("--queue-size must be 1 or more.")
+    if options.mcp and options.auth:
+        # Gradio's MCP server lists its tools to anyone, and can't ask the page with a password
+        parser.error("--mcp can't be used with --auth: its tools know no password.")
     return options
 
 

@@ -29,6 +29,7 @@ VARIABLES = (
     "CLIP_MEMORY",
     "CLIP_MIRROR",
     "CLIP_QUEUE_SIZE",
+    "CLIP_MCP",
 )
 MIRROR = "http://127.0.0.1/clip"
 
@@ -65,6 +66,7 @@ def test_needs_no_flags() -> None:
         "memory": None,
         "mirror": None,
         "queue_size": 100,
+        "mcp": False,
     }
 
 
@@ -85,12 +87,13 @@ def test_flags() -> None:
         "memory": 8_000_000_000,
         "mirror": MIRROR,
         "queue_size": 5,
+        "mcp": False,
     }
 
 
 def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
     values = ("0.0.0.0", "8000", "true", "/clip", "ann:secret", "a.pt", "cpu")
-    values += ("bfloat16", "8GB", MIRROR, "5")
+    values += ("bfloat16", "8GB", MIRROR, "5", "0")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
     options = app.parse_arguments([])
@@ -106,6 +109,7 @@ def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPat
         "memory": 8_000_000_000,
         "mirror": MIRROR,
         "queue_size": 5,
+        "mcp": False,
     }
     line = "--host 127.0.0.1 --port 9 --model b.pt --device cuda --queue-size 7"
     options = app.parse_arguments(line.split())
@@ -120,6 +124,17 @@ def test_a_space_starts_with_a_published_model(monkeypatch: pytest.MonkeyPatch) 
     assert app.parse_arguments([]).model == ["ViT-B/32"]
     monkeypatch.setenv("CLIP_MODEL", "RN50")
     assert app.parse_arguments([]).model == ["RN50"]
+
+
+@pytest.mark.parametrize(
+    ("value", "on"), [("1", True), ("true", True), ("", False), ("0", False), ("false", False)]
+)
+def test_the_mcp_server_by_its_variable(
+    value: str, on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIP_MCP", value)
+    assert app.parse_arguments([]).mcp is on
+    assert app.parse_arguments(["--mcp"]).mcp is True
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "no"])
@@ -138,6 +153,7 @@ def test_share_is_off_unless_asked_for(value: str, monkeypatch: pytest.MonkeyPat
         (["--port", "http"], {}, "invalid int value: 'http'"),
         (["--root-path", "clip"], {}, "argument --root-path: 'clip' must be a path that begins"),
         ([], {"GRADIO_ROOT_PATH": "clip"}, "argument --root-path: 'clip' must be a path"),
+        (["--mcp", "--auth", "ann:secret"], {}, "--mcp can't be used with --auth"),
         (["cat.jpg"], {}, "unrecognized arguments: cat.jpg"),
     ],
 )

@@ -19,8 +19,9 @@ from .question import QuestionError
 
 # None may run beside another that needs a model; pictures come as uploaded, undecoded.
 ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-# These answer at once and wait behind nobody.
-AT_ONCE: dict[str, Any] = {"queue": False}
+# These wait behind none of those. Queued all the same: what is not, gradio's MCP server answers
+# with the printed form of its own classes, and its errors in quotes.
+AT_ONCE: dict[str, Any] = {"concurrency_id": "catalogue", "concurrency_limit": 8}
 
 
 def publish(

@@ -43,8 +43,11 @@ CAPTIONS = {
 METHOD = (
     "Two towers turn a picture and a text into a list of numbers each, of one length. Training "
     "([section 2.3 of the paper](https://arxiv.org/abs/2103.00020)) made the lists of a picture "
-    "and its caption point the same way, and those of strangers apart. Your picture and its best "
-    "label are the first pair here."
+    "and its caption point the same way, and those of strangers apart."
+)
+YOURS = "The first pair is your picture and the prompt of its best label."
+EXAMPLES_ALONE = (
+    "These are examples: with a picture and two labels on the first tab, yours are the first pair."
 )
 
 
@@ -52,6 +55,7 @@ METHOD = (
 class Anatomy:
     """What one look at a picture and a prompt went through."""
 
+    is_yours: bool  # whether the first pair is the person's, not an example
     similarities: Similarities
     squares: list[Image.Image]
     captions: list[str]
@@ -96,15 +100,18 @@ def build_how_it_works_tab(models: Models, question: QuestionParts, tab: gr.Tab)
                 pairs.insert(0, (mine, asked.prompts[best][0]))
             pairs = pairs[:PAIRS]
             captions = [caption for _, caption in pairs]
-            images = torch.stack([classifier.image_features(image) for image, _ in pairs])
+            framing = ready.framing
+            images = torch.stack([classifier.image_features(image, framing) for image, _ in pairs])
+            seen = [classifier.squares(image, framing) for image, _ in pairs]
             texts = classifier.label_features([[caption] for caption in captions])
             context = classifier.model.context_length
             return Anatomy(
+                asked is not None,
                 compare(images, texts, classifier.model.logit_scale),
-                [classifier.squares(image)[0] for image, _ in pairs],
+                [squares[len(squares) // 2] for squares in seen],
                 captions,
                 token_row(captions[0], context),
-                image_stages(classifier.model, classifier.pixels(pairs[0][0])[:1]),
+                image_stages(classifier.model, classifier.pixels(pairs[0][0], framing)),
                 text_stages(classifier.model, tokenize([captions[0]], context)),
                 module_tree(classifier.model),
             )
@@ -120,8 +127,9 @@ def build_how_it_works_tab(models: Models, question: QuestionParts, tab: gr.Tab)
             seen = look(ready, model)
         except QuestionError as error:
             return say(str(error), problem=True), "", "", ""
+        note = f"<p>{YOURS if seen.is_yours else EXAMPLES_ALONE}</p>"
         return (
-            draw_matrix(seen.similarities, seen.squares, seen.captions, how),
+            note + draw_matrix(seen.similarities, seen.squares, seen.captions, how),
             draw_tokens(seen.tokens),
             draw_stages(seen.image, seen.text),
             draw_tree(seen.tree),
@@ -153,8 +161,8 @@ def draw_tokens(row: TokenRow) -> str:
         "word is rare, into pieces of words (section 2.4).</p>"
         f'<ol class="tokens">{"".join(items)}</ol>'
         f"<p>{used} of {row.context_length} places are used; {left} are filled with zeros. The "
-        f"text’s features are read at the end of text, place {row.end}, which alone has seen all "
-        "tokens before it.</p>"
+        f"text’s features are read at the end of text, place {row.end} counted from 0, "
+        "which alone has seen all tokens before it.</p>"
     )
 
 
@@ -178,7 +186,8 @@ def draw_stages(image: Sequence[Stage], text: Sequence[Stage]) -> str:
 
     seen, said = image[0].taken, image[-1].given
     return (
-        "<p>Shapes as the model runs: pictures, channels, rows and columns of numbers. "
+        "<p>Shapes as the model runs: pictures, channels, rows and columns of numbers; in a "
+        "Transformer’s blocks places, pictures, channels. "
         f"{_shape(seen)} numbers of the square become {_shape(said)} features; a prompt’s tokens "
         f"become {_shape(text[-1].given)}.</p>"
         + table("The picture’s way", image)

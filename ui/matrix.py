@@ -13,6 +13,8 @@ from PIL import Image
 
 from clip_core.pairs import Similarities
 
+from .chart import format_share
+
 THUMBNAIL = 56  # pixels a side
 # How the same numbers are read: name, what a line of text says of it
 READINGS = {
@@ -69,7 +71,7 @@ def _read(similarities: Similarities, reading: str) -> tuple[np.ndarray, list[li
         "each caption chooses": similarities.per_text,
     }[reading]
     if "chooses" in reading:
-        return values, [[f"{100 * value:.1f} %" for value in row] for row in values]
+        return values, [[escape(format_share(value)) for value in row] for row in values.tolist()]
     digits = 3 if reading == "cosine similarity" else 2
     return values, [[f"{value:.{digits}f}" for value in row] for row in values]
 

@@ -151,9 +151,17 @@ def test_how_it_works_shows_the_method_on_this_picture(page: Page) -> None:
     page.get_by_label("each picture chooses").click()
     expect(page.locator("#matrix td.pair").first).to_contain_text("%")
     assert before != page.locator("#matrix td.pair").first.inner_text()
+    expect(page.locator("#matrix")).to_contain_text("The first pair is your picture")
     expect(page.locator("#tokens li.end")).to_have_count(1)
     page.locator("#tree summary").nth(1).click()
     expect(page.locator("#tree")).to_contain_text("InvertedBottleneck")
+    assert_fits(page)
+
+
+def test_how_it_works_needs_no_picture(page: Page) -> None:
+    open_tab(page, "How it works", "#tabs")
+    expect(page.locator("#matrix")).to_contain_text("These are examples")
+    expect(page.locator("#matrix .matrix tbody td")).to_have_count(25)
     assert_fits(page)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from clip_core import ZeroShotClassifier, contrastive_loss, tokenize
 from clip_core.anatomy import image_stages, module_tree, text_stages, token_row
 from clip_core.pairs import Similarities, compare
+from ui.chart import format_share
 from ui.how_it_works import CAPTIONS, EXAMPLES, draw_stages, draw_tokens, draw_tree
 from ui.matrix import READINGS, draw_matrix
 
@@ -32,8 +34,8 @@ def similarities(classifier: ZeroShotClassifier) -> Similarities:
 
 
 def cells(html: str) -> np.ndarray:
-    found = re.findall(r'<td(?: class="?pair"?)? style="[^"]+">([-\d.]+)', html)
-    return np.array([float(text) for text in found]).reshape(5, 5)
+    found = re.findall(r'<td(?: class="?pair"?)? style="[^"]+">([^<]+)', html)
+    return np.array([unescape(text) for text in found]).reshape(5, 5)
 
 
 def draw(similarities: Similarities, reading: str) -> str:
@@ -54,10 +56,13 @@ def test_the_matrix_holds_the_numbers(
     similarities: Similarities, reading: str, expected: str, axis: int | None
 ) -> None:
     shown = cells(draw(similarities, reading))
-    values = getattr(similarities, expected) * (100 if axis is not None else 1)
-    assert np.abs(shown - values).max() < 0.051
-    if axis is not None:
-        assert np.abs(shown.sum(axis=axis) - 100).max() < 0.3
+    values = getattr(similarities, expected)
+    if axis is None:
+        assert np.abs(shown.astype(float) - values).max() < 0.0051
+    else:
+        assert np.abs(values.sum(axis=axis) - 1).max() < 1e-5
+        assert shown.tolist() == [[format_share(value) for value in row] for row in values.tolist()]
+        assert "0.0 %" not in shown
     assert draw(similarities, reading).count("<td class=pair") == 5
 
 

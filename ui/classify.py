@@ -108,6 +108,7 @@ def _lay_out_answer() -> AnswerParts:
     )
     gr.HTML(
         '<p id="announced" class="spoken" aria-live="polite" translate="no"></p>',
+        elem_id="announcer",
         elem_classes="bare",
     )
     hints = gr.HTML("", elem_id="hints", elem_classes="bare", visible=False)

@@ -124,6 +124,7 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .camera .answer { border: 1px solid var(--border-color-primary); border-radius: .5rem; }
 .camera .rate { min-height: 1.4rem; margin: .5rem 0 0; font-size: .85rem;
   color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+#announcer { position: absolute; } /* it has no place of its own to leave a gap */
 .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .how .scroll { overflow-x: auto; }
 .how p { margin: .3rem 0 .6rem; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import io
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 CAT = ROOT / "ui/examples/cat.jpg"
@@ -42,12 +44,12 @@ def talk(address: str, ask: Callable[[ClientSession], Awaitable[Any]]) -> Any:
     return asyncio.run(session())
 
 
-def call(address: str, tool: str, **arguments: Any) -> tuple[Any, bool]:
+def call(address: str, tool: str, /, **arguments: Any) -> tuple[Any, bool]:
     """What a tool said, read if it is Python's, and whether it is an error."""
     result = talk(address, lambda client: client.call_tool(tool, arguments))
     text = "".join(part.text for part in result.content if part.type == "text")
     try:
-        return ast.literal_eval(text.removeprefix("root=")), result.isError
+        return ast.literal_eval(text), result.isError
     except (ValueError, SyntaxError):
         return text, result.isError
 
@@ -83,6 +85,37 @@ def test_a_heat_map_comes_as_an_address(address: str) -> None:
     assert len(numbers["grid"]) == numbers["height"] == 15
 
 
+def test_a_heat_map_comes_as_a_picture_where_progress_is_asked_for(address: str) -> None:
+    async def hear(*_: Any) -> None:
+        pass
+
+    arguments = {"image": PHOTO, "label": "cat", "others": "dog"}
+    result = talk(
+        address,
+        lambda client: client.call_tool("heat_map", arguments, progress_callback=hear),
+    )
+    (picture,) = [part for part in result.content if part.type == "image"]
+    with Image.open(io.BytesIO(base64.b64decode(picture.data))) as drawn:
+        assert drawn.format == "PNG"
+        assert drawn.width == drawn.height > 100
+
+
+@pytest.mark.parametrize("image", [str(CAT), "file:///etc/hostname", CAT.name])
+def test_files_of_the_server_are_no_pictures(image: str, address: str) -> None:
+    answer, failed = call(address, "classify", image=image, labels="cat, dog")
+    assert failed
+    assert answer.startswith("Invalid file data format")
+
+
+def test_addresses_in_the_server_s_own_network_are_not_fetched(address: str) -> None:
+    with CAT.open("rb") as file:
+        (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()
+    there = f"{address}/gradio_api/file={path}"
+    assert httpx.get(there).content == CAT.read_bytes()
+    _, failed = call(address, "classify", image=there, labels="cat, dog")
+    assert failed
+
+
 def test_tools_without_a_model(address: str) -> None:
     found, failed = call(address, "prompts", labels="cat, owl", template="a sketch of {a} {}.")
     assert not failed
@@ -91,6 +124,9 @@ def test_tools_without_a_model(address: str) -> None:
     assert not failed
     assert models[0]["name"] == "bundled"
     assert models[0]["default_framing"] == "pad"
+    sets, failed = call(address, "label_sets", name="weather")
+    assert not failed
+    assert "rain" in " ".join(sets[0]["labels"])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def talk(address: str, ask: Callable[[ClientSession], Awaitable[Any]]) -> Any:
             await client.initialize()
             return await ask(client)
 
-    return asyncio.run(session())
+    # In a thread of its own: where browser tests ran before, this one has a loop already.
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(asyncio.run, session()).result()
 
 
 def call(address: str, tool: str, /, **arguments: Any) -> tuple[Any, bool]:

@@ -140,6 +140,7 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
   outline-offset: -3px; }
 .how .matrix img { display: block; width: 56px; max-width: none; border-radius: .3rem; margin: 0; }
 .how .loss td { text-align: right; }
+.how .loss th { white-space: normal; } /* else wider than its column on a phone */
 .how .tokens { display: flex; flex-wrap: wrap; gap: .35rem; margin: .4rem 0; padding: 0;
   list-style: none; }
 .how .tokens li { margin: 0; padding: .2rem .5rem; border-radius: .35rem; text-align: center;

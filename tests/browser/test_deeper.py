@@ -153,6 +153,9 @@ def test_how_it_works_shows_the_method_on_this_picture(page: Page) -> None:
     assert before != page.locator("#matrix td.pair").first.inner_text()
     expect(page.locator("#matrix")).to_contain_text("The first pair is your picture")
     expect(page.locator("#tokens li.end")).to_have_count(1)
+    loss = page.locator("#matrix .loss").bounding_box()
+    column = page.locator("#matrix").bounding_box()
+    assert loss["x"] + loss["width"] <= column["x"] + column["width"] + 1
     page.locator("#tree summary").nth(1).click()
     expect(page.locator("#tree")).to_contain_text("InvertedBottleneck")
     assert_fits(page)

@@ -8,29 +8,32 @@ import os
 import sys
 from pathlib import Path
 
-from prompts import fill_all, find_label_set, find_template_set, validate
+from prompts import fill_all, find_label_set
 
-from . import Scores, ZeroShotClassifier
+from . import Scores
 from .calibrate import calibrate, encode_pictures, find_pictures, half_of
 from .config import ACTIVATIONS
 from .convert import convert
 from .heat_maps import draw_heat_map, heat_maps
-from .load import DTYPES, available_models, weights_folder
+from .load import weights_folder
+from .many.sources import PICTURE_SUFFIXES
 from .none_of_these import fitness, own_background, write_fit
-from .preprocess import FRAMINGS
+from .options import add_framing_option, add_model_options, make_classifier, templates_for
 
-PICTURE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"),
-    *(".heic", ".heif", ".tif", ".tiff", ".bmp"),
-)
+MANY = ("sort", "find", "evaluate", "duplicates")  # what `many.commands` does with many pictures
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code: 0, or 2 after one line on bad input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        commands = {"convert": _convert, "calibrate": _calibrate, "heat-map": _heat_map}
-        command = commands.get(arguments[0] if arguments else "")
+        first = arguments[0] if arguments else ""
+        if first in MANY:
+            # Their libraries take a while to import, which a single picture need not wait for
+            from .many import commands  # noqa: PLC0415
+
+            return int(getattr(commands, first)(arguments[1:]))
+        command = COMMANDS.get(first)
         return command(arguments[1:]) if command else _classify(arguments)
     except (ValueError, RuntimeError) as error:
         print(f"clip_core: {error}", file=sys.stderr)
@@ -67,10 +70,10 @@ def _calibrate(arguments: list[str]) -> int:
         "it starts.",
     )
     parser.add_argument("folder", type=Path, help="a folder of subfolders of pictures")
-    _add_model_options(parser)
+    add_model_options(parser)
     options = parser.parse_args(arguments)
-    classifier = ZeroShotClassifier(options.model, options.device, options.dtype)
-    templates = _templates(options.template, classifier)
+    classifier = make_classifier(options)
+    templates = templates_for(options.template, classifier)
     found = find_pictures(options.folder, PICTURE_SUFFIXES)
     print(f"{len(found)} pictures ...", file=sys.stderr)
     images, named = encode_pictures(classifier, found)
@@ -105,15 +108,15 @@ def _heat_map(arguments: list[str]) -> int:
     parser.add_argument("label", nargs="+", help="the label to look for, and others")
     parser.add_argument("--output", type=Path, required=True, help="the PNG to write")
     parser.add_argument("--opacity", type=float, default=0.6, help="of the map, 0 to 1")
-    _add_model_options(parser)
+    add_model_options(parser)
     options = parser.parse_args(arguments)
     if not 0 <= options.opacity <= 1:
         raise ValueError("--opacity must be from 0 to 1.")
     if options.output.suffix.lower() != ".png":
         raise ValueError("--output must end in .png.")
-    classifier = ZeroShotClassifier(options.model, options.device, options.dtype)
+    classifier = make_classifier(options)
     labels = list(dict.fromkeys(options.label))
-    prompts = fill_all(_templates(options.template, classifier), labels)
+    prompts = fill_all(templates_for(options.template, classifier), labels)
     maps = heat_maps(classifier, options.picture, labels, prompts)
     squares = classifier.squares(options.picture)
     try:
@@ -128,50 +131,26 @@ def _classify(arguments: list[str]) -> int:
         prog="python -m clip_core",
         description="How well does each label fit a picture?",
         epilog="Arguments count as pictures up to the first that is no file and has no picture's "
-        "ending; the rest are labels. Other commands, each with --help: convert, calibrate, "
-        "heat-map (as in python -m clip_core convert --help).",
+        "ending; the rest are labels. Other commands, each with --help: "
+        f"{', '.join([*MANY, *COMMANDS])} (as in python -m clip_core sort --help).",
     )
     parser.add_argument("picture", help="a picture's file; more may follow")
     parser.add_argument("label", nargs="+", help="labels in your own words")
-    _add_model_options(parser)
-    parser.add_argument(
-        "--framing",
-        choices=FRAMINGS,
-        help="how a picture is made square (default: the one that measured best for the model)",
-    )
+    add_model_options(parser)
+    add_framing_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print CSV")
     options = parser.parse_args(arguments)
     pictures, labels = _split([options.picture, *options.label])
-    classifier = ZeroShotClassifier(options.model, options.device, options.dtype)
-    templates = _templates(options.template, classifier)
+    classifier = make_classifier(options)
+    templates = templates_for(options.template, classifier)
     prompts = fill_all(templates, labels)
     answers = {
         picture: classifier.score(picture, labels, prompts, options.framing) for picture in pictures
     }
     _print(answers, options)
     return 0
-
-
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--template",
-        help="a template holding {}, or the name of a set such as imagenet-7 "
-        "(default: the one that measured best for the model)",
-    )
-    parser.add_argument(
-        "--model",
-        default="bundled",
-        help=f"{', '.join(available_models())}, a file, a folder, or a repository of the Hugging "
-        "Face Hub as owner/name (default: bundled)",
-    )
-    parser.add_argument("--device", help="cpu, cuda, mps (default: the best there is)")
-    parser.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        help="precision of the model (default: float16 on CUDA, float32 elsewhere)",
-    )
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -184,16 +163,6 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
     if count == len(words):
         raise ValueError("no labels: say at least one after the pictures.")
     return words[:count], list(dict.fromkeys(words[count:]))
-
-
-def _templates(wanted: str | None, classifier: ZeroShotClassifier) -> tuple[str, ...]:
-    if wanted is None:
-        # The paper's best seven suit published weights; a model of ours names its own template.
-        wanted = classifier.default_template or "imagenet-7"
-    if "{" in wanted:
-        validate(wanted)
-        return (wanted,)
-    return find_template_set(wanted).templates
 
 
 def _print(answers: dict[str, Scores], options: argparse.Namespace) -> None:
@@ -227,6 +196,9 @@ def _print(answers: dict[str, Scores], options: argparse.Namespace) -> None:
             print(f"Perhaps none of these: {none.chance:.0%}")
         if index < len(frames) - 1:
             print()
+
+
+COMMANDS = {"convert": _convert, "calibrate": _calibrate, "heat-map": _heat_map}
 
 
 if __name__ == "__main__":

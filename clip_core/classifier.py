@@ -6,11 +6,13 @@ scaled cosine similarities, and prompt ensembling over text features (3.1.4).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,9 @@ from .model import CLIP
 from .none_of_these import NoneOfThese, judge, read_fit
 from .preprocess import FRAMINGS, center_square, open_image, preprocess, read_file, squares
 from .tokenizer import tokenize
+
+if TYPE_CHECKING:
+    from torchvision.transforms import Compose
 
 IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
 TEXT_CACHE_ENTRIES = 16384  # labels in their prompts: 64 MB at that size
@@ -123,11 +128,16 @@ class ZeroShotClassifier:
             self.model = build_model(model, self.device, self.dtype)
         self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution
-        self._preprocess = preprocess(self.input_resolution, config.image_mean, config.image_std)
+        # Mean and standard deviation of red, green and blue in 0..1, as the model was trained on
+        self.pixel_statistics = (config.image_mean, config.image_std)
         # What tells whether any label fits; None until it was fitted for this model
         self.fitted = read_fit(self.name, metadata, self.model.visual, weights_folder())
         self._images = FeatureCache(IMAGE_CACHE_ENTRIES)
         self._texts = FeatureCache(TEXT_CACHE_ENTRIES)
+
+    @functools.cached_property
+    def _preprocess(self) -> Compose:
+        return preprocess(self.input_resolution, *self.pixel_statistics)
 
     def classify(
         self,
@@ -218,6 +228,19 @@ class ZeroShotClassifier:
     ) -> Tensor:
         """What stands for a picture: normalised float32 [D]. Raises as `squares` does."""
         return self._encode_image(image, framing)[0]
+
+    @torch.inference_mode()
+    def encode_squares(self, squares: np.ndarray) -> Tensor:
+        """Normalised float32 features [N, D] of squares as `squares` gives them, in one forward.
+
+        squares: uint8 [N, input_resolution, input_resolution, 3]. Keeps nothing.
+        """
+        pixels = torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        mean, std = (
+            torch.tensor(each, device=self.device)[:, None, None] for each in self.pixel_statistics
+        )
+        pixels = pixels.contiguous().sub_(mean).div_(std)
+        return F.normalize(self.model.encode_image(pixels).float(), dim=-1)
 
     def pixels(self, image: Image.Image | str | Path | bytes, framing: str | None = None) -> Tensor:
         """The squares as the model takes them, on its device, preprocessed.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torchvision.transforms import Compose
 
 from .checkpoints import build_model, read_checkpoint
 from .config import CheckpointError, Config
@@ -16,6 +16,9 @@ from .hub import LAYOUTS, SCHEME, cached_file, fetch_file, fetch_repository, rep
 from .model import CLIP, convert_weights
 from .preprocess import preprocess
 from .published import HUB_FILE, PUBLISHED
+
+if TYPE_CHECKING:
+    from torchvision.transforms import Compose
 
 BUNDLED = Path(__file__).with_name("bundled.safetensors")
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")

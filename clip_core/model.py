@@ -304,7 +304,10 @@ class CLIP(nn.Module):
             transformer_width, transformer_layers, transformer_heads, activation
         )
         self.vocab_size = vocab_size
-        self.token_embedding = nn.Embedding(vocab_size, transformer_width)
+        # Started below; nn.Embedding's own start of a meta tensor would import torch's compiler
+        self.token_embedding = nn.Embedding.from_pretrained(
+            torch.empty(vocab_size, transformer_width), freeze=False
+        )
         self.positional_embedding = nn.Parameter(torch.empty(context_length, transformer_width))
         self.ln_final = LayerNorm(transformer_width)
         self.text_projection = nn.Parameter(torch.empty(transformer_width, embed_dim))
@@ -314,6 +317,8 @@ class CLIP(nn.Module):
 
     def initialize_parameters(self) -> None:
         """Starts the text tower, and a tower of the published kinds, as openai/CLIP does."""
+        if self.token_embedding.weight.is_meta:  # a checkpoint's tensors are to come
+            return
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         if isinstance(self.visual, ModifiedResNet):

@@ -89,6 +89,17 @@ def judge(image_features: Tensor, text_features: Tensor, fitted: Fitted) -> None
     return NoneOfThese(score, fitted.threshold, chance)
 
 
+def judge_each(
+    image_features: Tensor, text_features: Tensor, fitted: Fitted
+) -> tuple[Tensor, Tensor]:
+    """`NoneOfThese` of many pictures at once: its chance, float32 [N], and `is_none`, bool [N].
+
+    image_features: [N, D]; text_features: [labels, D]; normalised float32.
+    """
+    best = fitness(image_features, text_features, fitted.background).max(dim=1).values
+    return torch.sigmoid(-(fitted.slope * best + fitted.offset)), best < fitted.threshold
+
+
 def fitness(image_features: Tensor, text_features: Tensor, background: Tensor) -> Tensor:
     """How well each text fits each picture: [N, D] and [M, D] against [n, D] -> [N, M].
 

@@ -10,18 +10,14 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision.transforms import (
-    CenterCrop,
-    Compose,
-    InterpolationMode,
-    Normalize,
-    Resize,
-    ToTensor,
-)
+
+if TYPE_CHECKING:
+    from torchvision.transforms import Compose
 
 # The mean and standard deviation of CLIP's training pictures, for red, green and blue in 0..1, as
 # published in openai/CLIP, clip.py.
@@ -46,13 +42,8 @@ class ImageError(ValueError):
 
 def center_square(input_resolution: int) -> Compose:
     """PIL picture -> the RGB square, input_resolution pixels a side, that the model sees."""
-    return Compose(
-        [
-            Resize(input_resolution, interpolation=InterpolationMode.BICUBIC),
-            CenterCrop(input_resolution),
-            _to_rgb,
-        ]
-    )
+    v = _transforms()
+    return v.Compose([_short_side(input_resolution), v.CenterCrop(input_resolution), _to_rgb])
 
 
 def squares(image: Image.Image, input_resolution: int, framing: str = "crop") -> list[Image.Image]:
@@ -75,7 +66,7 @@ def squares(image: Image.Image, input_resolution: int, framing: str = "crop") ->
         raise ValueError(f"There is no framing {framing!r}: choose one of {', '.join(FRAMINGS)}.")
     if image.width == image.height:
         return [center_square(input_resolution)(image)]
-    scaled = Resize(input_resolution, interpolation=InterpolationMode.BICUBIC)(image)
+    scaled = _short_side(input_resolution)(image)
     over = (scaled.width - input_resolution, scaled.height - input_resolution)
     return [
         scaled.crop((x, y, x + input_resolution, y + input_resolution))
@@ -94,7 +85,8 @@ def preprocess(
     Bicubic resize of the short side, centre crop, RGB, 0..1, then `mean` and `std`.
     """
     square = center_square(input_resolution).transforms
-    return Compose([*square, ToTensor(), Normalize(mean, std)])
+    v = _transforms()
+    return v.Compose([*square, v.ToTensor(), v.Normalize(mean, std)])
 
 
 def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
@@ -173,6 +165,19 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     elif image.mode == "F" and values.max() <= 1:
         values = values * 255
     return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
+
+
+def _transforms() -> Any:
+    # Imported when a picture is: it takes a second, which those who have its features need not wait
+    from torchvision import transforms  # noqa: PLC0415
+
+    return transforms
+
+
+def _short_side(pixels: int) -> Any:
+    """PIL picture -> the same with a short side of so many pixels."""
+    v = _transforms()
+    return v.Resize(pixels, interpolation=v.InterpolationMode.BICUBIC)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

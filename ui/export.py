@@ -12,13 +12,12 @@ from pathlib import Path
 from PIL import Image
 
 from clip_core import Scores
+from clip_core.many import tables
 
 from .question import Question
 
 SQUARES_IN_A_ROW = 3
 GAP = 6  # pixels between squares
-# Spreadsheets run a cell that begins with one of these as a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_files(scores: Scores, question: Question, folder: str | Path) -> tuple[str, str]:
@@ -69,12 +68,8 @@ def write_heat_map(picture: Image.Image, question: Question, label: str, folder:
 
 def to_csv(scores: Scores) -> str:
     """CSV, a row for each label, best first; text that a spreadsheet would run is made harmless."""
-    frame = scores.to_frame()
-    for column in ("label", "prompt"):
-        frame[column] = [disarm(text) for text in frame[column]]
     columns = ["rank", "label", "prompt", "probability", "cosine_similarity", "logit"]
-    # Line ends as in RFC 4180; with these a lone return within a label is quoted too.
-    return frame[columns].to_csv(index=False, lineterminator="\r\n")
+    return tables.to_csv(scores.to_frame()[columns])
 
 
 def to_json(scores: Scores, question: Question) -> str:
@@ -91,11 +86,6 @@ def to_json(scores: Scores, question: Question) -> str:
         "none_of_these": scores.none_of_these and asdict(scores.none_of_these),
     }
     return json.dumps(answer, indent=2, ensure_ascii=False)
-
-
-def disarm(cell: str) -> str:
-    """A cell's text with an apostrophe before what a spreadsheet would take for a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 def _fresh_directory(folder: str | Path) -> Path:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from clip_core import Scores
-from ui.export import disarm, to_csv, to_json, write_files, write_squares
+from clip_core.many.tables import disarm
+from ui.export import to_csv, to_json, write_files, write_squares
 from ui.question import Question
 
 COLUMNS = ["rank", "label", "prompt", "probability", "cosine_similarity", "logit"]

@@ -1,0 +1,105 @@
+"""Copies and near-copies in a folder, and pictures unlike all others, by their features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import median_abs_deviation
+from torch import Tensor
+
+BLOCK = 2048  # rows that are compared with all others at once
+# Of the bundled model: what it finds and what it confuses at this is in docs/many.md
+NEAR = 0.97
+NEIGHBOURS = 10  # that tell how much a picture is like the others
+# A modified z-score beyond this marks an outlier (Iglewicz and Hoaglin, How to Detect and Handle
+# Outliers, 1993, page 12), with the constant that makes it one for normal values.
+ODD = 3.5
+MAD_TO_SIGMA = 0.6745
+LEAST_PICTURES = 20  # with fewer, nothing is usual
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that are copies of each other, the first one's number first.
+
+    similarities: cosine similarity of each to the first; 1.0 of the first itself.
+    """
+
+    rows: tuple[int, ...]
+    similarities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class OddOne:
+    """A row that is unlike the others: its mean similarity to its neighbours, and how far off."""
+
+    row: int
+    similarity: float
+    z_score: float
+
+
+@torch.inference_mode()
+def find_near_copies(features: Tensor, threshold: float = NEAR) -> list[Group]:
+    """Groups of rows of features [N, D], normalised float32, whose cosine reaches a threshold.
+
+    Two rows are in one group when a chain of such pairs joins them. Largest group first. Takes N x
+    N products, by blocks: memory stays at `BLOCK` x N. Raises ValueError for a threshold outside
+    (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError("The threshold must be above 0 and at most 1.")
+    count = len(features)
+    left, right = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start in range(0, count, BLOCK):
+        block = features[start : start + BLOCK]
+        # Each pair once: with those from its own block on. A little less than the threshold, since
+        # the cosine of a row with itself is not exactly 1
+        pairs = (block @ features[start:].T >= threshold - 1e-6).triu(diagonal=1).nonzero().cpu()
+        left.append(pairs[:, 0].numpy() + start)
+        right.append(pairs[:, 1].numpy() + start)
+    rows, columns = np.concatenate(left), np.concatenate(right)
+    graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
+    _, names = connected_components(graph, directed=False)
+    groups = []
+    for members in _by_name(names):
+        similarities = (features[members] @ features[members[0]]).clamp(-1, 1).tolist()
+        groups.append(Group(tuple(members), (1.0, *similarities[1:])))
+    return sorted(groups, key=lambda group: (-len(group.rows), group.rows))
+
+
+@torch.inference_mode()
+def find_odd_ones(features: Tensor) -> list[OddOne]:
+    """Rows of features [N, D] that are much less like their neighbours than is usual, oddest first.
+
+    None where there are fewer than `LEAST_PICTURES`.
+    """
+    count = len(features)
+    if count < LEAST_PICTURES:
+        return []
+    means = []
+    for start in range(0, count, BLOCK):
+        cosines = features[start : start + BLOCK] @ features.T
+        rows = torch.arange(len(cosines))
+        cosines[rows, rows + start] = -2  # not with itself
+        means.append(cosines.topk(min(NEIGHBOURS, count - 1), dim=1).values.mean(dim=1))
+    similarity = torch.cat(means).cpu().numpy().astype(np.float64)
+    spread = median_abs_deviation(similarity)
+    if not spread:
+        return []
+    scores = MAD_TO_SIGMA * (similarity - np.median(similarity)) / spread
+    odd = np.flatnonzero(scores < -ODD)
+    return [
+        OddOne(int(row), float(similarity[row]), float(scores[row]))
+        for row in odd[np.argsort(scores[odd])]
+    ]
+
+
+def _by_name(names: np.ndarray) -> list[list[int]]:
+    """The members of each component of more than one, in order."""
+    order = np.argsort(names, kind="stable")
+    ends = np.flatnonzero(np.diff(names[order])) + 1
+    return [members.tolist() for members in np.split(order, ends) if len(members) > 1]

@@ -1,0 +1,180 @@
+"""Sources -> features, in order: known ones from the store, the others by way of the model.
+
+Workers read and decode (`reading.py`) while the forward pass runs here, a batch at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clip_core.classifier import ZeroShotClassifier
+
+from .reading import Job, Read, Reader, prefixes, read_members, stamp_of
+from .sources import Source
+from .store import FeatureStore
+
+# Pictures in one forward pass. The bundled tower is slower by the picture in larger ones on a CPU,
+# whose caches they overflow; a GPU wants many.
+BATCH = {"cpu": 8}
+BATCH_ON_GPU = 128
+MOST_WORKERS = 16
+
+
+@dataclass(slots=True)
+class Encoded:
+    """One source with its features, normalised float32 [D], or with what is wrong with it.
+
+    content: SHA-256 of its file, None where it could not be read. was_kept: whether the features
+    were known before.
+    """
+
+    source: Source
+    content: bytes | None
+    features: Tensor | None
+    problem: str | None
+    was_kept: bool
+
+
+@dataclass
+class Pending:
+    """What is on its way through the model."""
+
+    rows: list[tuple[Source, Read]] = field(default_factory=list)
+    # Of contents that no feature is kept of: their squares, by content, so that each is run once
+    squares: dict[bytes, np.ndarray] = field(default_factory=dict)
+
+
+def default_workers() -> int:
+    """Processes that read: one for each core that this process may use, 16 at most."""
+    return min(available_cores(), MOST_WORKERS)
+
+
+def available_cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def encode(
+    classifier: ZeroShotClassifier,
+    sources: Sequence[Source],
+    store: FeatureStore,
+    framing: str,
+    workers: int | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Encoded]:
+    """Features of sources, one `Encoded` for each, in their order.
+
+    store: for the same model and framing; what is new is put there, and is on disk within a second
+    or with the store's `close`. workers: processes that read; None for `default_workers`, 0 for
+    none. batch_size: pictures in one forward pass, None for what suits the device.
+    """
+    workers = default_workers() if workers is None else workers
+    batch_size = batch_size or BATCH.get(classifier.device.type, BATCH_ON_GPU)
+    jobs = _jobs(sources, store, classifier.input_resolution, framing)
+    pending = Pending()
+    with Reader(workers, prefixes(store.contents())) as reader:
+        reads = reader.read(jobs, ahead=max(2 * workers, 2 * batch_size))
+        for source, read in zip(sources, reads, strict=True):
+            if read.squares is not None and _digest(read) not in store:
+                pending.squares.setdefault(_digest(read), read.squares)
+            # Without the squares, which are held once however often they come
+            pending.rows.append((source, replace(read, squares=None)))
+            if len(pending.squares) >= batch_size or not pending.squares:
+                yield from _settle(classifier, store, pending)
+                pending = Pending()
+        yield from _settle(classifier, store, pending)
+    store.flush()
+
+
+def run_squares(classifier: ZeroShotClassifier, batch: Sequence[np.ndarray]) -> Tensor:
+    """Features [N, D] of N pictures, each by its squares, in one forward pass.
+
+    batch: uint8 [squares, input_resolution, input_resolution, 3] each. The features of several
+    squares are averaged, as `ZeroShotClassifier` does it.
+    """
+    each = classifier.encode_squares(np.concatenate(batch))
+    means = [rows.mean(dim=0) for rows in each.split([len(squares) for squares in batch])]
+    alone = [len(squares) == 1 for squares in batch]
+    stacked = torch.stack(means)
+    return stacked if all(alone) else F.normalize(stacked, dim=-1)
+
+
+def _settle(
+    classifier: ZeroShotClassifier, store: FeatureStore, pending: Pending
+) -> Iterator[Encoded]:
+    if pending.squares:
+        features = run_squares(classifier, list(pending.squares.values())).cpu()
+        for content, row in zip(pending.squares, features, strict=True):
+            store.put(content, row)
+    fresh = set(pending.squares)
+    settled = []
+    for source, read in pending.rows:
+        if read.problem is not None:
+            settled.append(Encoded(source, read.content, None, read.problem, False))
+            continue
+        content = _digest(read)
+        if read.stamp is not None:
+            store.note(read.stamp, content)
+        row = store.get(content)
+        was_kept = content not in fresh
+        fresh.discard(content)  # a second copy in the same batch costs nothing
+        settled.append(Encoded(source, content, row, None, was_kept))
+    store.flush(at_once=False)
+    yield from settled
+
+
+def _jobs(
+    sources: Iterable[Source], store: FeatureStore, input_resolution: int, framing: str
+) -> Iterator[Job | Read]:
+    """What has to be read of each source; a `Read` of one that needs no reading."""
+    for (path, in_archive), group in groupby(
+        sources, key=lambda source: (source.path, source.member is not None)
+    ):
+        members = list(group)
+        reads = (_read_of(source, store) for source in members)
+        if not in_archive:
+            for read in reads:
+                yield read or Job(path, None, None, input_resolution, framing)
+            continue
+        known = list(reads)
+        missing = [
+            source.member for source, read in zip(members, known, strict=True) if read is None
+        ]
+        contents = read_members(path, [name for name in missing if name is not None])
+        for source, read in zip(members, known, strict=True):
+            if read is not None:
+                yield read
+                continue
+            data, stamp, problem = next(contents)
+            yield (
+                Read(problem=problem)
+                if data is None
+                else Job(source.path, data, stamp, input_resolution, framing)
+            )
+
+
+def _read_of(source: Source, store: FeatureStore) -> Read | None:
+    """What is known of a source without reading it."""
+    if source.problem is not None:
+        return Read(problem=source.problem)
+    try:
+        stamp = stamp_of(source.path, os.stat(source.path), source.member)
+    except (OSError, ValueError):
+        return None  # reading it will say why
+    content = store.content_of(stamp)
+    return None if content is None else Read(content, stamp)
+
+
+def _digest(read: Read) -> bytes:
+    assert read.content is not None
+    return read.content

@@ -1,0 +1,312 @@
+"""Features of pictures on disk, by content and model, so that nothing is ever encoded twice.
+
+A folder for each model and framing, in it safetensors files ("parts") and `model.json`, which says
+whose they are. Safetensors and not Parquet: rows are mapped where they lie, not decoded, so that a
+million of them can be searched without being in memory first. A part holds `content` (uint8
+[n, 32], SHA-256 of the files), `features` (float32 [n, D], normalised), and `stamps` (uint8
+[m, 16 + 32]), which tell the content of a file that is as it was without reading it.
+
+Parts are written whole or not at all, and never changed: small ones are merged into larger ones
+from time to time. Each process writes in a folder of its own, and all read everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from types import TracebackType
+
+import filelock
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from clip_core.classifier import ZeroShotClassifier
+
+FORM = "1"  # of the parts, and of how pixels become features: raised when either changes
+SECONDS_BETWEEN_PARTS = 1.0  # what a kill may cost
+ROWS_IN_MEMORY = 4096  # that wait to be written: 8 MB at 512 float32
+MERGED_AT_ONCE = 16  # small parts of one size become one of the next
+LARGEST_PART = 65536  # rows: parts of more are not merged again
+CONTENT = 32  # bytes of a SHA-256
+STAMP = 16  # bytes of a stamp, see `reading.stamp_of`
+
+
+class StoreError(ValueError):
+    """Features can't be kept or found there; the message is one sentence."""
+
+
+class FeatureStore(AbstractContextManager["FeatureStore"]):
+    """The features that one model has for pictures, by the SHA-256 of their files.
+
+    folder: of `store_folder`; made when there is none. Raises StoreError where it can't be used.
+    """
+
+    def __init__(self, folder: Path, dimensions: int) -> None:
+        self.folder, self.dimensions = folder, dimensions
+        self.broken = 0  # parts that could not be read, and are left aside
+        self._parts: list[Tensor] = []  # features, mapped
+        self._rows: dict[bytes, tuple[int, int]] = {}  # content -> part, row
+        self._stamps: dict[bytes, bytes] = {}
+        self._waiting: dict[bytes, Tensor] = {}
+        self._new_stamps: dict[bytes, bytes] = {}
+        self._flushed = time.monotonic()
+        try:
+            self._own, self._lock = _claim(folder)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise StoreError(
+                f"Features can't be kept in {str(folder)!r}: {reason}. Name another folder by "
+                "--features."
+            ) from error
+        self._mine: list[tuple[Path, int]] = []  # own parts and their rows
+        seen: set[Path] = set()
+        while new := [path for path in _list_parts(folder) if path not in seen]:
+            for path in new:  # another process may merge some meanwhile: then there are new ones
+                seen.add(path)
+                self._open(path)
+
+    def __len__(self) -> int:
+        return len(self._rows) + len(self._waiting)
+
+    def __contains__(self, content: bytes) -> bool:
+        return content in self._rows or content in self._waiting
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def contents(self) -> Iterator[bytes]:
+        """The contents that have features on disk."""
+        return iter(self._rows)
+
+    def content_of(self, stamp: bytes) -> bytes | None:
+        """The content of a file that is as it was when `stamp` was noted, if its features are here.
+
+        A stamp may be known of a picture whose features are not: then the answer is None.
+        """
+        content = self._stamps.get(stamp)
+        return content if content is not None and content in self else None
+
+    def get(self, content: bytes) -> Tensor | None:
+        """The features [D] of a content, or None."""
+        found = self._waiting.get(content)
+        if found is not None:
+            return found
+        place = self._rows.get(content)
+        return None if place is None else self._parts[place[0]][place[1]]
+
+    def gather(self, contents: Sequence[bytes]) -> Tensor:
+        """The features [n, D] of contents that are here. Raises KeyError for one that is not."""
+        rows = []
+        for content in contents:
+            row = self.get(content)
+            if row is None:
+                raise KeyError(content)
+            rows.append(row)
+        return torch.stack(rows) if rows else torch.empty(0, self.dimensions)
+
+    def put(self, content: bytes, features: Tensor) -> None:
+        """Keeps the features [D] of a content; they are on disk a second later, or at `close`."""
+        if content not in self:
+            self._waiting[content] = features.detach().cpu().float()
+
+    def note(self, stamp: bytes, content: bytes) -> None:
+        """Remembers that the file with this stamp has this content."""
+        if self._stamps.get(stamp) != content:
+            self._stamps[stamp] = self._new_stamps[stamp] = content
+
+    def flush(self, at_once: bool = True) -> None:
+        """Writes what waits. at_once: even if little waits and the last time was just now."""
+        if not self._waiting and not self._new_stamps:
+            return
+        is_due = time.monotonic() - self._flushed >= SECONDS_BETWEEN_PARTS
+        if not (at_once or is_due or len(self._waiting) >= ROWS_IN_MEMORY):
+            return
+        contents = list(self._waiting)
+        features = self.gather(contents)
+        path = self._write(contents, features, self._new_stamps)
+        self._waiting, self._new_stamps = {}, {}
+        self._open(path)
+        self._flushed = time.monotonic()
+        self._merge()
+
+    def close(self) -> None:
+        """Writes what waits, and lets other processes have this one's folder."""
+        try:
+            self.flush()
+        finally:
+            self._lock.release()
+
+    def _write(self, contents: list[bytes], features: Tensor, stamps: dict[bytes, bytes]) -> Path:
+        path = self._own / f"part-{uuid.uuid4().hex}.safetensors"
+        partial = path.with_suffix(".partial")
+        tensors = {
+            "content": _bytes_tensor(contents, CONTENT),
+            "features": features.contiguous(),
+            "stamps": _bytes_tensor([k + v for k, v in stamps.items()], STAMP + CONTENT),
+        }
+        try:
+            save_file(tensors, partial, {"form": FORM})
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise StoreError(
+                f"Features can't be written to {str(self.folder)!r}: {error}. What was written "
+                "before is safe: make room, or name another folder by --features, and start again."
+            ) from error
+        return path
+
+    def _open(self, path: Path) -> None:
+        try:
+            with safe_open(path, framework="pt") as stored:
+                content, features, stamps = (
+                    stored.get_tensor(name) for name in ("content", "features", "stamps")
+                )
+        except FileNotFoundError:  # merged by its process meanwhile: its rows are in a newer part
+            return
+        except (OSError, SafetensorError):
+            self._set_aside(path)
+            return
+        shapes_fit = content.shape == (len(features), CONTENT) and features.shape[1:] == (
+            self.dimensions,
+        )
+        if not shapes_fit or stamps.shape[1:] != (STAMP + CONTENT,):
+            self._set_aside(path)
+            return
+        number = len(self._parts)
+        self._parts.append(features)
+        for row, key in enumerate(_split(content, CONTENT)):
+            self._rows[key] = (number, row)
+        for pair in _split(stamps, STAMP + CONTENT):
+            self._stamps[pair[:STAMP]] = pair[STAMP:]
+        if path.parent == self._own:
+            self._mine.append((path, len(features)))
+
+    def _set_aside(self, path: Path) -> None:
+        self.broken += 1
+        print(f"{path} is broken and left aside: its pictures are encoded anew.", file=sys.stderr)
+
+    def _merge(self) -> None:
+        """Makes one part of many small ones, so that there are few however long a run lasts."""
+        size = 1
+        while size < LARGEST_PART:
+            small = [path for path, rows in self._mine if size <= max(rows, 1) < size * 16]
+            size *= 16
+            if len(small) < MERGED_AT_ONCE:
+                continue
+            kept: dict[bytes, Tensor] = {}
+            stamps: dict[bytes, bytes] = {}
+            for path in small:
+                with safe_open(path, framework="pt") as stored:
+                    content = _split(stored.get_tensor("content"), CONTENT)
+                    kept.update(zip(content, stored.get_tensor("features"), strict=True))
+                    for pair in _split(stored.get_tensor("stamps"), STAMP + CONTENT):
+                        stamps[pair[:STAMP]] = pair[STAMP:]
+            features = torch.stack(list(kept.values())) if kept else torch.empty(0, self.dimensions)
+            merged = self._write(list(kept), features, stamps)
+            # The merged part is there before the small ones go: a kill between costs only space
+            for path in small:
+                with suppress(OSError):  # Windows lets nobody remove what is mapped
+                    path.unlink()
+            self._mine = [(path, rows) for path, rows in self._mine if path not in small]
+            self._open(merged)
+            self._forget_unused()
+
+    def _forget_unused(self) -> None:
+        """Lets go of mapped parts to which no row leads any longer."""
+        used = sorted({number for number, _ in self._rows.values()})
+        places = {number: place for place, number in enumerate(used)}
+        self._parts = [self._parts[number] for number in used]
+        self._rows = {key: (places[number], row) for key, (number, row) in self._rows.items()}
+
+
+def store_folder(base: Path, classifier: ZeroShotClassifier, framing: str) -> Path:
+    """The folder under `base` for one model's features: named for people, and by its weights.
+
+    Makes it with its `model.json` if it is not there. Raises StoreError when it can't be made.
+    """
+    digest = weights_digest(classifier, framing)
+    plain = re.sub(r"[^\w.-]+", "-", Path(classifier.name).name)[-60:]
+    folder = base / f"{plain}-{framing}-{digest[:12]}"
+    described = {
+        "model": classifier.name,
+        "weights": digest,
+        "framing": framing,
+        "dimensions": classifier.model.visual.output_dim,
+        "dtype": str(classifier.dtype).removeprefix("torch."),
+        "form": FORM,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sidecar = folder / "model.json"
+        if not sidecar.exists():
+            partial = folder / f"model.json.{uuid.uuid4().hex}"
+            partial.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+            partial.replace(sidecar)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StoreError(
+            f"Features can't be kept in {str(base)!r}: {reason}. Name another folder by --features."
+        ) from error
+    return folder
+
+
+@torch.inference_mode()
+def weights_digest(classifier: ZeroShotClassifier, framing: str) -> str:
+    """SHA-256 of all that features hang on: the image tower's weights, their dtype, the framing."""
+    digest = hashlib.sha256(
+        f"{FORM} {framing} {classifier.input_resolution} {classifier.pixel_statistics}".encode()
+    )
+    for name, tensor in sorted(classifier.model.visual.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _claim(folder: Path) -> tuple[Path, filelock.BaseFileLock]:
+    """A folder that this process alone writes in: the first that no other process has."""
+    number = 0
+    while True:
+        own = folder / f"writer-{number:03d}"
+        own.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(own / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            number += 1
+            continue
+        for left in own.glob("*.partial"):  # of a process that was killed
+            left.unlink(missing_ok=True)
+        return own, lock
+
+
+def _list_parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("writer-*/part-*.safetensors"))
+
+
+def _bytes_tensor(rows: Iterable[bytes], width: int) -> Tensor:
+    joined = bytearray(b"".join(rows))
+    if not joined:
+        return torch.empty(0, width, dtype=torch.uint8)
+    return torch.frombuffer(joined, dtype=torch.uint8).reshape(-1, width)
+
+
+def _split(rows: Tensor, width: int) -> list[bytes]:
+    joined = rows.numpy().tobytes()
+    return [joined[i : i + width] for i in range(0, len(joined), width)]

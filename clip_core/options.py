@@ -1,0 +1,82 @@
+"""What the commands have in common: the model, the template, the labels."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from prompts import find_label_set, find_template_set, label_sets, validate
+
+from .classifier import ZeroShotClassifier
+from .load import DTYPES, available_models
+from .preprocess import FRAMINGS
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --template, --model, --device and --dtype."""
+    parser.add_argument(
+        "--template",
+        help="a template holding {}, or the name of a set such as imagenet-7 "
+        "(default: the one that measured best for the model)",
+    )
+    parser.add_argument(
+        "--model",
+        default="bundled",
+        help=f"{', '.join(available_models())}, a file, a folder, or a repository of the Hugging "
+        "Face Hub as owner/name (default: bundled)",
+    )
+    parser.add_argument("--device", help="cpu, cuda, mps (default: the best there is)")
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="precision of the model (default: float16 on CUDA, float32 elsewhere)",
+    )
+
+
+def templates_for(wanted: str | None, classifier: ZeroShotClassifier) -> tuple[str, ...]:
+    """The templates that --template stands for: one, or those of a set. Raises ValueError."""
+    if wanted is None:
+        # The paper's best seven suit published weights; a model of ours names its own template.
+        wanted = classifier.default_template or "imagenet-7"
+    if "{" in wanted:
+        validate(wanted)
+        return (wanted,)
+    return find_template_set(wanted).templates
+
+
+def add_framing_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --framing."""
+    parser.add_argument(
+        "--framing",
+        choices=FRAMINGS,
+        help="how a picture is made square (default: the one that measured best for the model)",
+    )
+
+
+def make_classifier(options: argparse.Namespace) -> ZeroShotClassifier:
+    """The classifier that the options of `add_model_options` ask for."""
+    return ZeroShotClassifier(options.model, options.device, options.dtype)
+
+
+def read_labels(wanted: Sequence[str]) -> list[str]:
+    """The labels that --labels stands for, each once: those of a file, of a set, or the words.
+
+    wanted: one file with a label a line, the name of one label set, or labels. Raises ValueError,
+    with one sentence.
+    """
+    if len(wanted) == 1 and wanted[0] in label_sets():
+        return list(dict.fromkeys(find_label_set(wanted[0]).labels))
+    if len(wanted) == 1 and Path(wanted[0]).suffix == ".txt":
+        try:
+            text = Path(wanted[0]).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{wanted[0]!r} is no text in UTF-8: save it as such.") from error
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ValueError(f"{wanted[0]!r} can't be read: {reason}.") from error
+        wanted = text.splitlines()
+    labels = list(dict.fromkeys(label.strip() for label in wanted if label.strip()))
+    if not labels:
+        raise ValueError("There are no labels: give a file with one a line, or the labels.")
+    return labels

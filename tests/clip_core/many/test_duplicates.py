@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from clip_core import ZeroShotClassifier, open_image
+from clip_core.many.duplicates import NEAR, find_near_copies, find_odd_ones
+
+ROOT = Path(__file__).parents[3]
+
+
+def rows(*angles: float) -> torch.Tensor:
+    """Unit rows in a plane, whose cosines are those of the differences of the angles."""
+    turned = torch.tensor(angles)
+    return torch.stack([turned.cos(), turned.sin()], dim=1)
+
+
+def test_groups_are_chains_of_near_pairs() -> None:
+    features = rows(0.0, 2.0, 0.2, 2.1, 0.4, 1.0)
+    groups = find_near_copies(features, threshold=0.97)  # 0.2 apart is .980, 0.4 is .921
+    assert [group.rows for group in groups] == [(0, 2, 4), (1, 3)]
+    assert groups[0].similarities == pytest.approx((1, 0.98007, 0.92106), abs=1e-4)
+    assert find_near_copies(features, threshold=0.9999) == []
+
+
+def test_the_same_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = torch.nn.functional.normalize(
+        torch.randn(60, 4, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    whole = find_near_copies(features, 0.9), find_odd_ones(features)
+    monkeypatch.setattr("clip_core.many.duplicates.BLOCK", 7)
+    parts = find_near_copies(features, 0.9), find_odd_ones(features)
+    assert parts == whole
+    assert whole[0]
+
+
+def test_exact_copies_are_near_at_the_highest_threshold() -> None:
+    features = torch.nn.functional.normalize(torch.randn(1, 512), dim=-1).repeat(3, 1)
+    assert [group.rows for group in find_near_copies(features, 1.0)] == [(0, 1, 2)]
+
+
+@pytest.mark.parametrize("threshold", [0, -1, 1.1])
+def test_thresholds_that_mean_nothing(threshold: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        find_near_copies(rows(0, 1), threshold)
+
+
+def test_the_odd_one_out() -> None:
+    angles = (torch.rand(40, generator=torch.Generator().manual_seed(0)) / 5).tolist()
+    odd = find_odd_ones(rows(*angles, 1.5))
+    assert [each.row for each in odd] == [40]
+    assert odd[0].z_score < -3.5
+    assert find_odd_ones(rows(*angles[:10], 1.5)) == []  # too few to tell what is usual
+
+
+def test_with_the_bundled_model_copies_are_found_and_others_are_not() -> None:
+    """Resized, recompressed and mirrored copies of each example, at the shipped threshold."""
+    bundled = ZeroShotClassifier("bundled", device="cpu")
+    files = sorted((ROOT / "ui/examples").glob("*.[jp]*g"))
+    features = []
+    for file in files:
+        picture = open_image(file)
+        half = picture.resize((picture.width // 2, picture.height // 2))
+        packed = io.BytesIO()
+        picture.save(packed, "JPEG", quality=50)
+        for each in (picture, half, Image.open(packed), ImageOps.mirror(picture)):
+            features.append(bundled.image_features(each))
+    groups = find_near_copies(torch.stack(features), NEAR)
+    for group in groups:
+        assert len({row // 4 for row in group.rows}) == 1
+    paired = sum(len(group.rows) for group in groups)
+    assert paired >= 0.75 * len(features)

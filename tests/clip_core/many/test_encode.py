@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from clip_core import ZeroShotClassifier
+from clip_core.many import encode as encode_module
+from clip_core.many import reading
+from clip_core.many.encode import encode
+from clip_core.many.sources import find_sources
+from clip_core.many.store import FeatureStore, store_folder
+
+
+def open_store(folder: Path, classifier: ZeroShotClassifier, framing: str = "crop") -> FeatureStore:
+    named = store_folder(folder, classifier, framing)
+    return FeatureStore(named, classifier.model.visual.output_dim)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures each forward pass had."""
+    sizes: list[int] = []
+    run = encode_module.run_squares
+
+    def count(classifier: ZeroShotClassifier, batch: list[object]) -> torch.Tensor:
+        sizes.append(len(batch))
+        return run(classifier, batch)
+
+    monkeypatch.setattr(encode_module, "run_squares", count)
+    return sizes
+
+
+@pytest.mark.parametrize("framing", ["crop", "pad", "squash", "crops"])
+def test_features_are_those_of_the_classifier(
+    tiny: ZeroShotClassifier, tmp_path: Path, framing: str
+) -> None:
+    sources = find_sources(["ui/examples"])
+    with open_store(tmp_path, tiny, framing) as store:
+        encoded = list(encode(tiny, sources, store, framing, workers=0, batch_size=4))
+    assert [each.source for each in encoded] == sources
+    for each in encoded:
+        single = tiny.image_features(each.source.path, framing)
+        assert torch.allclose(each.features, single, atol=1e-5)
+
+
+def test_nothing_is_computed_twice(
+    tiny: ZeroShotClassifier, store: FeatureStore, photographs: Path, asked: list[int]
+) -> None:
+    sources = find_sources([photographs])
+    first = list(encode(tiny, sources, store, "crop", workers=2, batch_size=8))
+    contents = {each.content for each in first}
+    assert sum(asked) == len(contents) == sum(not each.was_kept for each in first)
+    assert set(asked[:-1]) == {8}
+    again = list(encode(tiny, sources, store, "crop", workers=0))
+    assert sum(asked) == len(contents)
+    assert all(each.was_kept for each in again)
+    assert all(torch.equal(a.features, b.features) for a, b in zip(first, again, strict=True))
+
+
+def test_copies_and_moved_files_are_known_by_content(
+    tiny: ZeroShotClassifier, store: FeatureStore, photographs: Path, tmp_path: Path
+) -> None:
+    path = sorted(photographs.glob("*/*.jpg"))[0]
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(path.read_bytes())
+    kept = [e.was_kept for e in encode(tiny, find_sources([tmp_path]), store, "crop", workers=0)]
+    assert kept == [False, True]
+    (tmp_path / "a.jpg").rename(tmp_path / "c.jpg")
+    assert all(e.was_kept for e in encode(tiny, find_sources([tmp_path]), store, "crop", workers=0))
+
+
+def test_unchanged_files_are_not_even_read(
+    tiny: ZeroShotClassifier,
+    store: FeatureStore,
+    photographs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources = find_sources([photographs])[:20]
+    for source in sources:
+        os.utime(source.path)
+    monkeypatch.setattr(reading, "SETTLED_NS", 0)
+    list(encode(tiny, sources, store, "crop", workers=0))
+
+    def refuse(path: str) -> None:
+        raise AssertionError(f"{path} is read again")
+
+    monkeypatch.setattr(reading, "read_whole", refuse)
+    assert all(each.was_kept for each in encode(tiny, sources, store, "crop", workers=0))
+
+
+def test_a_changed_file_is_read_again(
+    tiny: ZeroShotClassifier, store: FeatureStore, photographs: Path, tmp_path: Path
+) -> None:
+    first, second = sorted(photographs.glob("*/*.jpg"))[:2]
+    path = tmp_path / "x.jpg"
+    contents = []
+    for original in (first, second):
+        path.write_bytes(original.read_bytes())
+        (each,) = encode(tiny, find_sources([path]), store, "crop", workers=0)
+        contents.append(each.content)
+    assert contents[0] != contents[1]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
+def test_archives_give_what_their_folder_gives(
+    tiny: ZeroShotClassifier, store: FeatureStore, photographs: Path, tmp_path: Path, kind: str
+) -> None:
+    folder = next(path for path in sorted(photographs.iterdir()))
+    path = tmp_path / f"pictures.{kind}"
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in [*sorted(folder.iterdir()), broken]:
+                archive.write(file, file.name)
+    else:
+        with tarfile.open(path, "w:gz" if kind == "tar.gz" else "w") as tar:
+            for file in [*sorted(folder.iterdir()), broken]:
+                tar.add(file, file.name)
+    inside = list(encode(tiny, find_sources([path]), store, "crop", workers=2))
+    outside = list(encode(tiny, find_sources([folder]), store, "crop", workers=0))
+    assert [each.content for each in inside[:-1]] == [each.content for each in outside]
+    assert "not a picture" in (inside[-1].problem or "")
+    assert all(each.was_kept for each in outside)
+
+
+def test_an_archive_that_breaks_in_the_middle(
+    tiny: ZeroShotClassifier, store: FeatureStore, photographs: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(photographs.glob("*/*.jpg"))[:6]:
+            archive.write(file)
+        offset = archive.infolist()[2].header_offset
+    data = bytearray(path.read_bytes())
+    data[offset + 200 : offset + 260] = bytes(60)
+    path.write_bytes(data)
+    problems = [each.problem for each in encode(tiny, find_sources([path]), store, "crop", 0)]
+    assert [bool(problem) for problem in problems] == [False, False, True, False, False, False]
+    assert problems[2] == "The archive is broken at this picture."
+
+
+def test_broken_files_stop_nothing(
+    tiny: ZeroShotClassifier, store: FeatureStore, photographs: Path, tmp_path: Path
+) -> None:
+    good = sorted(photographs.glob("*/*.jpg"))[0].read_bytes()
+    for name, data in {
+        "a.jpg": good,
+        "b.jpg": good[: len(good) // 2],
+        "c.jpg": b"",
+        "d.jpg": b"not a picture",
+        "e.jpg": good,
+    }.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "f.jpg").symlink_to("nowhere")
+    encoded = list(encode(tiny, find_sources([tmp_path]), store, "crop", workers=2))
+    assert [bool(each.problem) for each in encoded] == [False, True, True, True, False, True]
+    assert encoded[4].was_kept

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from clip_core.many.sources import Source, find_sources, in_shard
+
+
+def names(*inputs: str | Path) -> list[str]:
+    return [source.name for source in find_sources(inputs)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.jpg", "a.PNG", "sub/z.webp", "sub/deep/c.jpg", "notes.md", ".hidden.jpg"):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return tmp_path / "pictures"
+
+
+def test_a_folder_is_looked_through_in_a_fixed_order(folder: Path) -> None:
+    expected = ["a.PNG", "b.jpg", "sub/z.webp", "sub/deep/c.jpg"]
+    assert names(folder) == [str(folder / name) for name in expected]
+
+
+def test_each_path_once_however_often_it_is_named(folder: Path) -> None:
+    assert len(names(folder, folder / "b.jpg", folder)) == 4
+
+
+def test_links_that_lead_in_circles_are_followed_once(folder: Path) -> None:
+    (folder / "sub/up").symlink_to(folder, target_is_directory=True)
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    found = names(folder)
+    assert len(found) == 5
+    assert str(folder / "loop.jpg") in found  # reading it will say what is wrong
+
+
+def test_a_glob(folder: Path) -> None:
+    assert names(str(folder / "**/*.jpg")) == [
+        str(folder / "b.jpg"),
+        str(folder / "sub/deep/c.jpg"),
+    ]
+
+
+def test_names_with_line_ends_and_broken_utf_8(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path)
+    for name in (b"two\nlines.jpg", b"caf\xe9.jpg", "猫.jpg".encode()):
+        Path(os.fsdecode(os.path.join(folder, name))).write_bytes(b"x")
+    found = find_sources([tmp_path])
+    assert [Path(source.name).name for source in found] == [
+        "caf\\xe9.jpg",
+        "two\nlines.jpg",
+        "猫.jpg",
+    ]
+    assert all(os.path.exists(source.path) for source in found)
+    for source in found:
+        source.name.encode()  # no half characters, which no table could hold
+
+
+def test_archives(folder: Path, tmp_path: Path) -> None:
+    members = ["cat/1.jpg", "__MACOSX/cat/1.jpg", "cat/.x.jpg", "read me.txt", "../out.jpg"]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in members:
+            archive.writestr(name, b"x")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        tar.add(folder, "pictures")
+    assert names(tmp_path / "a.zip") == [f"{tmp_path}/a.zip!/cat/1.jpg"]
+    assert {source.member for source in find_sources([tmp_path / "a.tar.gz"])} == {
+        "pictures/a.PNG",
+        "pictures/b.jpg",
+        "pictures/sub/z.webp",
+        "pictures/sub/deep/c.jpg",
+    }
+
+
+def test_lists_are_relative_to_themselves_and_take_any_name(folder: Path) -> None:
+    (folder / "a.txt").write_bytes(b"\xef\xbb\xbfb.jpg\r\n\r\nno such.jpg\n")
+    (folder / "b.lst").write_bytes(b"two\nlines.jpg\0b.jpg\0")
+    assert names(folder / "a.txt") == [str(folder / "b.jpg"), str(folder / "no such.jpg")]
+    assert names(folder / "b.lst") == [str(folder / "two\nlines.jpg"), str(folder / "b.jpg")]
+
+
+def test_what_holds_nothing_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="No pictures in"):
+        find_sources([tmp_path])
+    with pytest.raises(ValueError, match="there is no such file or folder"):
+        find_sources([tmp_path / "missing"])
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match="broken or can't be read"):
+        find_sources([tmp_path / "broken.zip"])
+
+
+def test_a_folder_without_rights_is_named_and_the_rest_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = find_sources([folder])
+    assert [source.problem for source in found] == [None, None, "permission denied."]
+
+
+def test_shards_part_the_pictures_without_rest() -> None:
+    sources = [Source(f"folder/{i}.jpg", f"folder/{i}.jpg") for i in range(1000)]
+    parts = [[s for s in sources if in_shard(s, shard, 4)] for shard in (1, 2, 3, 4)]
+    assert sorted(s.name for part in parts for s in part) == sorted(s.name for s in sources)
+    assert min(map(len, parts)) > 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -20,7 +21,7 @@ from .many.sources import PICTURE_SUFFIXES
 from .none_of_these import fitness, own_background, write_fit
 from .options import add_framing_option, add_model_options, make_classifier, templates_for
 
-MANY = ("sort", "find", "evaluate", "duplicates")  # what `many.commands` does with many pictures
+MANY = ("sort", "find", "evaluate", "duplicates")  # of many pictures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
         first = arguments[0] if arguments else ""
         if first in MANY:
             # Their libraries take a while to import, which a single picture need not wait for
-            from .many import commands  # noqa: PLC0415
-
-            return int(getattr(commands, first)(arguments[1:]))
+            where = "evaluate" if first == "evaluate" else "commands"
+            module = importlib.import_module(f"clip_core.many.{where}")
+            return int(getattr(module, first)(arguments[1:]))
         command = COMMANDS.get(first)
         return command(arguments[1:]) if command else _classify(arguments)
     except (ValueError, RuntimeError) as error:

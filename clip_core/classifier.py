@@ -24,6 +24,7 @@ from torch import Tensor
 from .cache import FeatureCache
 from .checkpoints import Checkpoint, build_model, read_checkpoint
 from .config import Config
+from .efficientnet import EfficientNetLite
 from .load import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
 from .none_of_these import NoneOfThese, judge, read_fit
@@ -230,17 +231,27 @@ class ZeroShotClassifier:
         return self._encode_image(image, framing)[0]
 
     @torch.inference_mode()
-    def encode_squares(self, squares: np.ndarray) -> Tensor:
+    def encode_squares(self, squares: np.ndarray, appearance: bool = False) -> Tensor:
         """Normalised float32 features [N, D] of squares as `squares` gives them, in one forward.
 
-        squares: uint8 [N, input_resolution, input_resolution, 3]. Keeps nothing.
+        squares: uint8 [N, input_resolution, input_resolution, 3]. appearance: those that compare
+        pictures with pictures, [N, `appearance_dim`]. Keeps nothing.
         """
         pixels = torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2).float().div_(255)
         mean, std = (
             torch.tensor(each, device=self.device)[:, None, None] for each in self.pixel_statistics
         )
         pixels = pixels.contiguous().sub_(mean).div_(std)
+        tower = self.model.visual
+        if appearance and isinstance(tower, EfficientNetLite):
+            return F.normalize(tower.appearance(pixels).float(), dim=-1)
         return F.normalize(self.model.encode_image(pixels).float(), dim=-1)
+
+    @property
+    def appearance_dim(self) -> int | None:
+        """The length of features that compare pictures with pictures; None: the usual ones do."""
+        tower = self.model.visual
+        return tower.classifier.in_features if isinstance(tower, EfficientNetLite) else None
 
     def pixels(self, image: Image.Image | str | Path | bytes, framing: str | None = None) -> Tensor:
         """The squares as the model takes them, on its device, preprocessed.

@@ -134,8 +134,14 @@ class EfficientNetLite(nn.Module):
 
     def classify(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [N, 3, H, W] -> pooled features [N, 1280], ImageNet logits [N, classes]."""
-        pooled = self.features(x).mean(dim=(2, 3))
+        pooled = self.appearance(x)
         return pooled, self.classifier(pooled)
+
+    def appearance(self, x: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] -> pooled features [N, 1280], which tell pictures apart that show
+        the same thing: by way of the prototypes those become all but one point.
+        """
+        return self.features(x).mean(dim=(2, 3))
 
     def features(self, x: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] -> the last grid [N, 1280, ceil(H / 32), ceil(W / 32)]."""

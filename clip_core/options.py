@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prompts import find_label_set, find_template_set, label_sets, validate
 
@@ -13,16 +14,21 @@ from .load import DTYPES, available_models
 from .preprocess import FRAMINGS
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --template, --model, --device and --dtype."""
+def add_model_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Adds --template, --model, --device and --dtype.
+
+    several: whether the first two may be repeated; then they are lists, or None.
+    """
+    repeated: dict[str, Any] = {"action": "append"} if several else {}
     parser.add_argument(
         "--template",
         help="a template holding {}, or the name of a set such as imagenet-7 "
         "(default: the one that measured best for the model)",
+        **repeated,
     )
     parser.add_argument(
         "--model",
-        default="bundled",
+        **(repeated or {"default": "bundled"}),
         help=f"{', '.join(available_models())}, a file, a folder, or a repository of the Hugging "
         "Face Hub as owner/name (default: bundled)",
     )

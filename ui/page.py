@@ -12,6 +12,7 @@ from .form import EXAMPLES, NAME_EXAMPLES, QuestionParts
 from .how_it_works import build_how_it_works_tab
 from .limits import build_limits_tab
 from .links import from_link
+from .many import build_many_tab
 from .model_menu import LIGHT
 from .models import Models
 
@@ -20,7 +21,7 @@ TITLE = "CLIP zero-shot: a picture, labels in your own words"
 DELETE_CACHE = (3600, 86400)
 # The tabs that a link may open
 BESIDE_THE_ANSWER = ("answer", "why", "prompts", "side-by-side", "share")
-BESIDE_THE_PAGE = ("camera", "how", "limits")
+BESIDE_THE_PAGE = ("camera", "many", "how", "limits")
 
 
 def build_page(models: Models, queue_size: int) -> gr.Blocks:
@@ -36,6 +37,8 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
                 question, deeper = build_classify_tab(models)
             with gr.Tab("Camera", id="camera") as tab:
                 build_camera_tab(models, question, tab)
+            with gr.Tab("Many pictures", id="many") as tab:
+                build_many_tab(models, question, tab)
             with gr.Tab("How it works", id="how") as tab:
                 build_how_it_works_tab(models, question, tab)
             with gr.Tab("Limits", id="limits"):

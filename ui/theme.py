@@ -155,5 +155,19 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .how .tree .kind, .how .tree .count, .how .tree .own { color: var(--body-text-color-subdued);
   font-size: .85rem; }
 .how .tree .own { overflow-wrap: anywhere; }
+.thumbnails .grid-wrap { max-height: none; }
+.thumbnails .caption-label { max-width: 100%; white-space: normal; overflow-wrap: anywhere;
+  font-size: .75rem; }
+.counts { max-width: 40rem; }
+.report p { margin: .3rem 0 .6rem; }
+.report .verdict { font-size: 1.05rem; font-weight: 600; }
+.report .scroll { overflow-x: auto; }
+.report table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+.report caption { text-align: left; padding: .2rem 0; color: var(--body-text-color-subdued); }
+.report td, .report th { padding: .3rem .6rem; text-align: left; font-weight: 400;
+  white-space: nowrap; border-color: var(--border-color-primary) !important; }
+.report thead th { font-size: .8rem; color: var(--body-text-color-subdued); }
+.report .number { text-align: right; }
+.report .real th, .report .real td { font-weight: 700; }
 .small p { font-size: .85rem; color: var(--body-text-color-subdued); }
 """

@@ -1,4 +1,4 @@
-"""The commands for many pictures: sort, find, duplicates, evaluate.
+"""The commands for many pictures: sort, find, duplicates; `evaluate.py` has the fourth.
 
 Each returns its exit code: 0 when all is done, 1 when it is done but for pictures that could not be
 read, 2 after one line on bad input (raised as ValueError), 130 when it was interrupted.
@@ -41,8 +41,8 @@ from .place import RECORD, UNSURE, WAYS, carry_out, plan
 from .sort import COLUMNS, ERROR_COLUMNS, score_columns, to_columns
 from .sort import sort as rank_all
 from .sources import Source, find_sources, in_shard
-from .store import FeatureStore, store_folder
-from .tables import TableWriter, check_format
+from .store import FeatureStore, open_store
+from .tables import FORMATS, TableWriter, check_format
 
 INTERRUPTED = 130  # as shells report what Ctrl+C ended
 STEPS_SHOWN = 20  # of a dry run
@@ -138,7 +138,7 @@ def sort(arguments: list[str]) -> int:
                     rows, found["label"], found["probability"], strict=True
                 ):
                     placed.append((row.source, label if share >= options.least else UNSURE))
-    _write_errors(run.problems, options.errors, options.out)
+    write_errors(run.problems, options.errors, options.out)
     code = run.exit_code()
     for label, count in counts.most_common():
         print(f"{count:>8,}  {label}", file=sys.stderr)
@@ -185,7 +185,7 @@ def find(arguments: list[str]) -> int:
             else ExactIndex(features)
         )
     code = run.exit_code()
-    _write_errors(run.problems, None, options.out)
+    write_errors(run.problems, None, options.out)
     asked: Iterable[list[str]] = [options.phrase]
     if not options.phrase and not options.like:
         asked = ([line.strip()] for line in sys.stdin if line.strip())
@@ -221,55 +221,33 @@ def find(arguments: list[str]) -> int:
 def duplicates(arguments: list[str]) -> int:
     """Copies, near-copies and pictures unlike the others."""
     # Here alone: it takes half a second to import scipy, which a second run would feel
-    from .duplicates import NEAR, find_near_copies, find_odd_ones  # noqa: PLC0415
+    from . import duplicates as copies_of  # noqa: PLC0415
 
     parser = _parser("duplicates", "Groups copies and near-copies, and lists the odd ones out.")
     parser.add_argument(
         "--threshold",
         type=float,
-        default=NEAR,
-        help=f"the cosine similarity from which two pictures count as one (default {NEAR}, which "
-        "was measured for the bundled model)",
+        help="the cosine similarity from which two pictures count as one (default "
+        f"{copies_of.NEAR_BY_APPEARANCE} for the bundled model, as measured, {copies_of.NEAR} for "
+        "others)",
     )
     parser.add_argument("--out", type=Path, help="a .csv, .jsonl or .parquet for both lists")
     options = parser.parse_args(arguments)
     if options.out:
         check_format(options.out)
+    if options.threshold is not None:
+        copies_of.check_threshold(options.threshold)
     classifier = make_classifier(options)
-    with _run(options, classifier) as run:
+    threshold = copies_of.default_threshold(classifier)
+    with _run(options, classifier, appearance=True) as run:
         pictures = list(run)
         features = _features(pictures)
-    groups = find_near_copies(features, options.threshold)
-    odd = find_odd_ones(features)
-    columns = {
-        "kind": pa.string(),
-        "group": pa.int32(),
-        "picture": pa.string(),
-        "similarity": pa.float32(),
-        "identical": pa.bool_(),
-    }
-    with _table(options.out, columns) as write:
-        for number, group in enumerate(groups, start=1):
-            members = [pictures[row] for row in group.rows]
-            write(
-                {
-                    "kind": ["copy"] * len(members),
-                    "group": [number] * len(members),
-                    "picture": [each.source.name for each in members],
-                    "similarity": list(group.similarities),
-                    "identical": [each.content == members[0].content for each in members],
-                }
-            )
-        write(
-            {
-                "kind": ["odd"] * len(odd),
-                "group": [None] * len(odd),
-                "picture": [pictures[each.row].source.name for each in odd],
-                "similarity": [each.similarity for each in odd],
-                "identical": [None] * len(odd),
-            }
-        )
-    _write_errors(run.problems, None, options.out)
+    groups = copies_of.find_near_copies(features, options.threshold or threshold)
+    odd = copies_of.find_odd_ones(features)
+    names, contents = [p.source.name for p in pictures], [p.content for p in pictures]
+    with _table(options.out, copies_of.COLUMNS) as write:
+        write(copies_of.to_columns(names, contents, groups, odd))
+    write_errors(run.problems, None, options.out)
     code = run.exit_code()
     copies = sum(len(group.rows) - 1 for group in groups)
     print(
@@ -280,8 +258,11 @@ def duplicates(arguments: list[str]) -> int:
     return code
 
 
-def add_input_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what to read and how: the pictures, --framing, --workers, --features and so on."""
+def add_input_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Adds what to read and how: the pictures, --framing, --workers, --features and so on.
+
+    several: whether --template and --model may be repeated.
+    """
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -289,7 +270,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         help="folders, pictures, globs, archives (.zip, .tar, .tar.gz), or lists (.txt, a path a "
         "line)",
     )
-    add_model_options(parser)
+    add_model_options(parser, several)
     add_framing_option(parser)
     parser.add_argument(
         "--features",
@@ -321,9 +302,15 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def open_run(
-    options: argparse.Namespace, classifier: ZeroShotClassifier, sources: list[Source]
+    options: argparse.Namespace,
+    classifier: ZeroShotClassifier,
+    sources: list[Source],
+    appearance: bool = False,
 ) -> Iterator[Run]:
-    """Sources on their way through a model. An interruption loses nothing that was computed."""
+    """Sources on their way through a model. An interruption loses nothing that was computed.
+
+    appearance: see `encode`.
+    """
     if options.shard:
         shard, shards = options.shard
         sources = [source for source in sources if in_shard(source, shard, shards)]
@@ -331,18 +318,30 @@ def open_run(
         raise ValueError("--workers can't be below 0, --batch-size and --ray not below 1.")
     framing = options.framing or classifier.default_framing
     base = options.features or weights_folder() / "features"
-    folder = store_folder(base, classifier, framing)
-    with FeatureStore(folder, classifier.model.visual.output_dim) as store:
+    with open_store(base, classifier, framing, appearance) as store:
         run = Run(classifier, sources, framing, store)
         if options.ray:
             from .ray_pipeline import encode_with_ray  # noqa: PLC0415  (optional, slow to import)
 
             run.encoded = encode_with_ray(
-                classifier, options.model, sources, store, framing, options.ray, options.batch_size
+                classifier,
+                options.model,
+                sources,
+                store,
+                framing,
+                options.ray,
+                options.batch_size,
+                appearance,
             )
         else:
             run.encoded = encode(
-                classifier, sources, store, framing, options.workers, options.batch_size
+                classifier,
+                sources,
+                store,
+                framing,
+                options.workers,
+                options.batch_size,
+                appearance,
             )
         yield run
 
@@ -368,8 +367,11 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _run(options: argparse.Namespace, classifier: ZeroShotClassifier) -> Iterator[Run]:
-    with interruptible(), open_run(options, classifier, find_sources(options.inputs)) as run:
+def _run(
+    options: argparse.Namespace, classifier: ZeroShotClassifier, appearance: bool = False
+) -> Iterator[Run]:
+    sources = find_sources(options.inputs)
+    with interruptible(), open_run(options, classifier, sources, appearance) as run:
         yield run
 
 
@@ -402,10 +404,14 @@ def _features(pictures: Sequence[Encoded]) -> Tensor:
     return torch.stack([each.features for each in pictures if each.features is not None])
 
 
-def _write_errors(problems: Sequence[Encoded], path: Path | None, out: Path | None) -> None:
-    """Writes down which pictures could not be read, or says it where there is no table."""
+def write_errors(problems: Sequence[Encoded], path: Path | None, out: Path | None) -> None:
+    """Writes down which pictures could not be read, or says it where there is no table.
+
+    path: the table; None for one beside `out`, if there is that.
+    """
     if path is None and out is not None:
-        path = out.with_name(f"{out.stem}-errors{out.suffix}")
+        suffix = out.suffix if out.suffix in FORMATS else ".csv"
+        path = out.with_name(f"{out.stem}-errors{suffix}")
     if path is None:
         for each in problems:
             print(f"{each.source.name}: {each.problem}", file=sys.stderr)

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import median_abs_deviation
 from torch import Tensor
 
+from clip_core.classifier import ZeroShotClassifier
+
 BLOCK = 2048  # rows that are compared with all others at once
-# Of the bundled model: what it finds and what it confuses at this is in docs/many.md
-NEAR = 0.97
+# For the features that the bundled model compares pictures by; docs/many.md has what is found and
+# what is confused at this. For published models it is a guess: no weights were at hand.
+NEAR_BY_APPEARANCE = 0.85
+NEAR = 0.95
 NEIGHBOURS = 10  # that tell how much a picture is like the others
 # A modified z-score beyond this marks an outlier (Iglewicz and Hoaglin, How to Detect and Handle
 # Outliers, 1993, page 12), with the constant that makes it one for normal values.
 ODD = 3.5
 MAD_TO_SIGMA = 0.6745
 LEAST_PICTURES = 20  # with fewer, nothing is usual
+
+
+COLUMNS = {
+    "kind": pa.string(),  # "copy" or "odd"
+    "group": pa.int32(),
+    "picture": pa.string(),
+    "similarity": pa.float32(),  # to the group's first, or the mean to the neighbours
+    "identical": pa.bool_(),  # the same file as the group's first
+}
 
 
 @dataclass(frozen=True)
@@ -42,16 +58,26 @@ class OddOne:
     z_score: float
 
 
+def default_threshold(classifier: ZeroShotClassifier) -> float:
+    """From which similarity on two pictures count as one, with a model's `appearance` features."""
+    return NEAR if classifier.appearance_dim is None else NEAR_BY_APPEARANCE
+
+
+def check_threshold(threshold: float) -> None:
+    """Raises ValueError for a threshold outside (0, 1]."""
+    if not 0 < threshold <= 1:
+        raise ValueError("The threshold must be above 0 and at most 1.")
+
+
 @torch.inference_mode()
-def find_near_copies(features: Tensor, threshold: float = NEAR) -> list[Group]:
+def find_near_copies(features: Tensor, threshold: float) -> list[Group]:
     """Groups of rows of features [N, D], normalised float32, whose cosine reaches a threshold.
 
     Two rows are in one group when a chain of such pairs joins them. Largest group first. Takes N x
     N products, by blocks: memory stays at `BLOCK` x N. Raises ValueError for a threshold outside
     (0, 1].
     """
-    if not 0 < threshold <= 1:
-        raise ValueError("The threshold must be above 0 and at most 1.")
+    check_threshold(threshold)
     count = len(features)
     left, right = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for start in range(0, count, BLOCK):
@@ -96,6 +122,25 @@ def find_odd_ones(features: Tensor) -> list[OddOne]:
         OddOne(int(row), float(similarity[row]), float(scores[row]))
         for row in odd[np.argsort(scores[odd])]
     ]
+
+
+def to_columns(
+    names: Sequence[str],
+    contents: Sequence[bytes | None],
+    groups: Sequence[Group],
+    odd_ones: Sequence[OddOne],
+) -> dict[str, list[Any]]:
+    """Both lists as the columns of one table, `COLUMNS`.
+
+    names, contents: of the rows; contents are the SHA-256 of their files.
+    """
+    rows: list[tuple[Any, ...]] = [
+        ("copy", number, names[row], similarity, contents[row] == contents[group.rows[0]])
+        for number, group in enumerate(groups, start=1)
+        for row, similarity in zip(group.rows, group.similarities, strict=True)
+    ]
+    rows += [("odd", None, names[each.row], each.similarity, None) for each in odd_ones]
+    return {name: [row[place] for row in rows] for place, name in enumerate(COLUMNS)}
 
 
 def _by_name(names: np.ndarray) -> list[list[int]]:

@@ -71,12 +71,14 @@ def encode(
     framing: str,
     workers: int | None = None,
     batch_size: int | None = None,
+    appearance: bool = False,
 ) -> Iterator[Encoded]:
     """Features of sources, one `Encoded` for each, in their order.
 
     store: for the same model and framing; what is new is put there, and is on disk within a second
     or with the store's `close`. workers: processes that read; None for `default_workers`, 0 for
-    none. batch_size: pictures in one forward pass, None for what suits the device.
+    none. batch_size: pictures in one forward pass, None for what suits the device. appearance: the
+    features that compare pictures with pictures, where the model has others for that.
     """
     workers = default_workers() if workers is None else workers
     batch_size = batch_size or BATCH.get(classifier.device.type, BATCH_ON_GPU)
@@ -90,19 +92,21 @@ def encode(
             # Without the squares, which are held once however often they come
             pending.rows.append((source, replace(read, squares=None)))
             if len(pending.squares) >= batch_size or not pending.squares:
-                yield from _settle(classifier, store, pending)
+                yield from _settle(classifier, store, pending, appearance)
                 pending = Pending()
-        yield from _settle(classifier, store, pending)
+        yield from _settle(classifier, store, pending, appearance)
     store.flush()
 
 
-def run_squares(classifier: ZeroShotClassifier, batch: Sequence[np.ndarray]) -> Tensor:
+def run_squares(
+    classifier: ZeroShotClassifier, batch: Sequence[np.ndarray], appearance: bool = False
+) -> Tensor:
     """Features [N, D] of N pictures, each by its squares, in one forward pass.
 
     batch: uint8 [squares, input_resolution, input_resolution, 3] each. The features of several
     squares are averaged, as `ZeroShotClassifier` does it.
     """
-    each = classifier.encode_squares(np.concatenate(batch))
+    each = classifier.encode_squares(np.concatenate(batch), appearance)
     means = [rows.mean(dim=0) for rows in each.split([len(squares) for squares in batch])]
     alone = [len(squares) == 1 for squares in batch]
     stacked = torch.stack(means)
@@ -110,10 +114,10 @@ def run_squares(classifier: ZeroShotClassifier, batch: Sequence[np.ndarray]) -> 
 
 
 def _settle(
-    classifier: ZeroShotClassifier, store: FeatureStore, pending: Pending
+    classifier: ZeroShotClassifier, store: FeatureStore, pending: Pending, appearance: bool
 ) -> Iterator[Encoded]:
     if pending.squares:
-        features = run_squares(classifier, list(pending.squares.values())).cpu()
+        features = run_squares(classifier, list(pending.squares.values()), appearance).cpu()
         for content, row in zip(pending.squares, features, strict=True):
             store.put(content, row)
     fresh = set(pending.squares)
@@ -141,7 +145,7 @@ def _jobs(
         sources, key=lambda source: (source.path, source.member is not None)
     ):
         members = list(group)
-        reads = (_read_of(source, store) for source in members)
+        reads = (read_of(source, store) for source in members)
         if not in_archive:
             for read in reads:
                 yield read or Job(path, None, None, input_resolution, framing)
@@ -163,7 +167,7 @@ def _jobs(
             )
 
 
-def _read_of(source: Source, store: FeatureStore) -> Read | None:
+def read_of(source: Source, store: FeatureStore) -> Read | None:
     """What is known of a source without reading it."""
     if source.problem is not None:
         return Read(problem=source.problem)

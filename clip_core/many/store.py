@@ -236,19 +236,33 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         self._rows = {key: (places[number], row) for key, (number, row) in self._rows.items()}
 
 
-def store_folder(base: Path, classifier: ZeroShotClassifier, framing: str) -> Path:
+def open_store(
+    base: Path, classifier: ZeroShotClassifier, framing: str, appearance: bool = False
+) -> FeatureStore:
+    """The store under `base` for one model and framing.
+
+    appearance: for the features that compare pictures with pictures, where the model has others for
+    that. Raises StoreError when it can't be used.
+    """
+    dimensions = classifier.appearance_dim if appearance else None
+    kind = framing if dimensions is None else f"{framing}-appearance"
+    folder = store_folder(base, classifier, kind)
+    return FeatureStore(folder, dimensions or classifier.model.visual.output_dim)
+
+
+def store_folder(base: Path, classifier: ZeroShotClassifier, kind: str) -> Path:
     """The folder under `base` for one model's features: named for people, and by its weights.
 
-    Makes it with its `model.json` if it is not there. Raises StoreError when it can't be made.
+    kind: the framing, and what else the features hang on. Makes it with its `model.json` if it is
+    not there. Raises StoreError when it can't be made.
     """
-    digest = weights_digest(classifier, framing)
+    digest = weights_digest(classifier, kind)
     plain = re.sub(r"[^\w.-]+", "-", Path(classifier.name).name)[-60:]
-    folder = base / f"{plain}-{framing}-{digest[:12]}"
+    folder = base / f"{plain}-{kind}-{digest[:12]}"
     described = {
         "model": classifier.name,
         "weights": digest,
-        "framing": framing,
-        "dimensions": classifier.model.visual.output_dim,
+        "kind": kind,
         "dtype": str(classifier.dtype).removeprefix("torch."),
         "form": FORM,
     }
@@ -268,10 +282,10 @@ def store_folder(base: Path, classifier: ZeroShotClassifier, framing: str) -> Pa
 
 
 @torch.inference_mode()
-def weights_digest(classifier: ZeroShotClassifier, framing: str) -> str:
-    """SHA-256 of all that features hang on: the image tower's weights, their dtype, the framing."""
+def weights_digest(classifier: ZeroShotClassifier, kind: str) -> str:
+    """SHA-256 of all that features hang on: the image tower's weights, their dtype, the kind."""
     digest = hashlib.sha256(
-        f"{FORM} {framing} {classifier.input_resolution} {classifier.pixel_statistics}".encode()
+        f"{FORM} {kind} {classifier.input_resolution} {classifier.pixel_statistics}".encode()
     )
     for name, tensor in sorted(classifier.model.visual.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

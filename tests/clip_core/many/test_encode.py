@@ -27,9 +27,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     run = encode_module.run_squares
 
-    def count(classifier: ZeroShotClassifier, batch: list[object]) -> torch.Tensor:
+    def count(
+        classifier: ZeroShotClassifier, batch: list[object], appearance: bool
+    ) -> torch.Tensor:
         sizes.append(len(batch))
-        return run(classifier, batch)
+        return run(classifier, batch, appearance)
 
     monkeypatch.setattr(encode_module, "run_squares", count)
     return sizes

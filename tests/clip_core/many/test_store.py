@@ -134,8 +134,7 @@ def test_a_folder_for_each_model_and_framing(tiny: ZeroShotClassifier, tmp_path:
     assert store_folder(tmp_path, tiny, "crop") == folders[0]
     said = json.loads((folders[0] / "model.json").read_text(encoding="utf-8"))
     assert said["weights"] == weights_digest(tiny, "crop")
-    assert said["dimensions"] == 64
-    assert said["framing"] == "crop"
+    assert said["kind"] == "crop"
 
 
 def test_other_weights_have_another_folder(tiny_model: Path) -> None:

@@ -1,0 +1,259 @@
+"""The tab "Best prompt": which template, wording or model is best for labelled pictures."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gradio as gr
+
+from clip_core.many.compare import Comparison, Way, compare
+from clip_core.many.evaluate import ask_ways, check_ways
+from clip_core.many.html_report import DISAGREEMENTS, draw_ways, write_report
+from clip_core.many.labelled import OWN, Wording, parse_wording
+from clip_core.many.plots import draw_calibration, draw_confusion
+from clip_core.many.tables import to_csv
+
+from .album import Album, Kind, Picture
+from .form import template_choices
+from .pictures import items, lay_out_gallery
+from .question import CUSTOM, Question, QuestionError, model_errors, templates_for
+from .zerogpu import on_gpu
+
+if TYPE_CHECKING:
+    from .many import ManyParts
+
+HOW = (
+    "For pictures with known labels: a zip with a folder for each label, or pictures and a CSV "
+    "with the columns picture and label. All ways of asking are compared with the first."
+)
+NAME = "best-prompt"
+
+
+class Outcome(NamedTuple):
+    """The components that a comparison fills."""
+
+    verdict: gr.HTML
+    report: gr.DownloadButton
+    table: gr.DownloadButton
+    answers: gr.DownloadButton
+    said: gr.HTML
+    gallery: gr.Gallery
+    confusion: gr.Image
+    calibration: gr.Image
+
+
+def build_best_prompt_tab(parts: ManyParts) -> None:
+    """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+    gr.Markdown(HOW)
+    with gr.Row():
+        templates = gr.Dropdown(
+            label="Templates to compare",
+            info="or type your own; the first is what the others are compared with",
+            choices=[choice for choice in template_choices() if choice[1] != CUSTOM],
+            value=["a photo of a {}.", "{}"],
+            multiselect=True,
+            allow_custom_value=True,
+            elem_id="best-templates",
+            min_width=220,
+        )
+        models = gr.Dropdown(
+            label="Models to compare",
+            info="left empty: the one under Classify",
+            choices=[(parts.models.label(name), name) for name in parts.models.names],
+            value=[],
+            multiselect=True,
+            elem_id="best-models",
+            min_width=160,
+        )
+    wording = gr.Textbox(
+        label="Other words for the labels",
+        info="a line for each, as label = other words; left empty: none",
+        placeholder="dog = a dog, man’s best friend",
+        lines=2,
+        max_lines=4,
+        elem_id="best-wording",
+    )
+    start = gr.Button("Compare", variant="primary", elem_id="best-start")
+    outcome = _lay_out_outcome()
+
+    @on_gpu
+    def ask(
+        album: Album,
+        kind: Kind,
+        labels: list[str],
+        chosen: dict[str, tuple[str, ...]],
+        wordings: list[Wording],
+        several: bool,
+    ) -> list[Way]:
+        asked = Question("", "", tuple(labels), "", [], kind[0])
+        features = album.features(kind)
+        with model_errors(asked), parts.models.use(kind[0]) as classifier:
+            shown = kind[0] if several else None
+            return list(ask_ways(classifier, features, labels, chosen, wordings, shown))
+
+    def run(album: Album | None, *values: Any) -> Iterator[dict[Any, Any]]:
+        *words, names, wanted, text = values
+        chosen = parts.choose(words)
+        asked = wanted or [chosen.model]
+        try:
+            sets = {name: templates_for(name) for name in names or [""]}
+            wordings = [OWN, *([Wording("other words", parse_wording(text))] if text else [])]
+            check_ways(len(asked) * len(sets) * len(wordings))
+        except ValueError as error:
+            raise QuestionError(str(error)) from error
+        ready(parts, asked)
+        if album is not None and not any(picture.label for picture in album.pictures):
+            raise QuestionError("These pictures have no labels. " + HOW)
+        ways: list[Way] = []
+        for model in asked:
+            kind = parts.choose(words, model).kind
+            yield from parts.begin(album, kind)
+            assert album is not None
+            labels = sorted({p.label for p in album.pictures if p.label})
+            ways += ask(album, kind, labels, sets, wordings, len(asked) > 1)
+        assert album is not None
+        encoded = album.encoded(kind)
+        comparison = compare_ways(ways, labels, encoded)
+        labelled = [picture for picture in encoded if picture.label]
+        yield show(parts.folder, outcome, labelled, comparison, asked)
+
+    parts.on(
+        [start.click],
+        run,
+        [templates, models, wording],
+        list(outcome),
+    )
+
+
+def _lay_out_outcome() -> Outcome:
+    verdict = gr.HTML("", elem_id="best-verdict", elem_classes=["bare", "report"])
+    with gr.Row():
+        report = gr.DownloadButton(
+            "Report as HTML", size="sm", visible=False, min_width=110, elem_id="best-report"
+        )
+        table = gr.DownloadButton(
+            "Figures as CSV", size="sm", visible=False, min_width=110, elem_id="best-csv"
+        )
+        answers = gr.DownloadButton(
+            "Answers as CSV", size="sm", visible=False, min_width=110, elem_id="best-answers"
+        )
+    said = gr.HTML("", elem_id="best-said", elem_classes="bare")
+    gallery = lay_out_gallery("best-gallery")
+    with gr.Row():
+        confusion = gr.Image(
+            label="Right labels in rows, answers in columns",
+            interactive=False,
+            visible=False,
+            buttons=["download", "fullscreen"],
+            elem_id="best-confusion",
+        )
+        calibration = gr.Image(
+            label="Do the probabilities mean what they say?",
+            interactive=False,
+            visible=False,
+            buttons=["download", "fullscreen"],
+            elem_id="best-calibration",
+        )
+    return Outcome(verdict, report, table, answers, said, gallery, confusion, calibration)
+
+
+def show(
+    folder: Path,
+    outcome: Outcome,
+    pictures: list[Picture],
+    comparison: Comparison,
+    models: Sequence[str],
+) -> dict[Any, Any]:
+    """The updates that show a comparison of the ways on these pictures."""
+    paths = write_files(folder / secrets.token_hex(16), pictures, comparison, models)
+    several = len(comparison.results) > 1
+    rows = comparison.disagreements()[:DISAGREEMENTS].tolist() if several else []
+    captions = [describe_row(comparison, row) for row in rows]
+    shown = items([pictures[row] for row in rows], captions)
+    files = (
+        *(outcome.report, outcome.table, outcome.answers),
+        *(outcome.confusion, outcome.calibration),
+    )
+    return {
+        outcome.verdict: draw_verdict(comparison),
+        outcome.said: draw_said(comparison) if several else "",
+        outcome.gallery: gr.update(value=shown, visible=bool(rows)),
+        **{
+            component: gr.update(value=str(path), visible=True)
+            for component, path in zip(files, paths, strict=True)
+        },
+    }
+
+
+def ready(parts: ManyParts, models: Sequence[str]) -> None:
+    """Sends for models that are not here. Raises QuestionError while one is on its way."""
+    away = [model for model in models if not parts.models.is_ready(model)]
+    for model in away:
+        parts.models.request(model)
+    away = [model for model in away if not parts.models.is_ready(model)]
+    if away:
+        raise QuestionError(f"{away[0]} is on its way: press Compare in a moment.")
+
+
+def compare_ways(ways: list[Way], labels: list[str], encoded: list[Picture]) -> Comparison:
+    """Compares ways on those of the encoded pictures that have a label. Raises QuestionError."""
+    rows = [row for row, picture in enumerate(encoded) if picture.label]
+    known = [Way(way.name, way.logits[rows]) for way in ways]
+    truth = [labels.index(str(encoded[row].label)) for row in rows]
+    try:
+        return compare(known, labels, truth, [encoded[row].name for row in rows])
+    except ValueError as error:
+        raise QuestionError(str(error)) from error
+
+
+def write_files(
+    directory: Path, pictures: list[Picture], comparison: Comparison, models: Sequence[str]
+) -> list[Path]:
+    """The report, the two tables and the two plots, under a directory nobody can guess."""
+    directory.mkdir(parents=True)
+    seen = {
+        picture.name: Path(picture.thumbnail).read_bytes()
+        for picture in pictures
+        if picture.thumbnail
+    }
+    notes = [("Models", ", ".join(models)), ("Date", date.today().isoformat())]
+    paths = [directory / f"{NAME}{end}" for end in (".html", ".csv", "-answers.csv")]
+    write_report(comparison, paths[0], "Which way of asking is best?", notes, seen)
+    for path, frame in zip(paths[1:], (comparison.to_frame(), comparison.answers()), strict=True):
+        path.write_text(to_csv(frame), encoding="utf-8", newline="")
+    best = max(comparison.results, key=lambda result: result.right)
+    paths += [directory / "confusion.png", directory / "calibration.png"]
+    paths[3].write_bytes(draw_confusion(best, comparison.labels))
+    paths[4].write_bytes(draw_calibration(comparison.results))
+    return paths
+
+
+def draw_verdict(comparison: Comparison) -> str:
+    """HTML: what can be said, what makes it weak, and the table of all ways."""
+    warned = "".join(f"<p>{escape(warning)}</p>" for warning in comparison.warnings)
+    return (
+        f'<p class="verdict" role="status">{escape(comparison.sentence)}</p>{warned}'
+        f"{draw_ways(comparison)}"
+    )
+
+
+def draw_said(comparison: Comparison) -> str:
+    """HTML: how often the ways disagree."""
+    count = len(comparison.disagreements())
+    said = (
+        f"They disagree on {count:,} pictures. Below each stand the right label and the answers."
+        if count
+        else "They agree on every picture."
+    )
+    return f'<div class="note">{said}</div>'
+
+
+def describe_row(comparison: Comparison, row: int) -> str:
+    """The right label of a picture, and what each way answers."""
+    answers = [comparison.labels[result.answers[row]] for result in comparison.results]
+    return f"{comparison.labels[comparison.truth[row]]}: {' / '.join(answers)}"

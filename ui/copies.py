@@ -1,0 +1,104 @@
+"""The tab "Copies": copies and near-copies among many pictures, and those unlike the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from clip_core.many.duplicates import (
+    COLUMNS,
+    LEAST_PICTURES,
+    NEAR,
+    NEAR_BY_APPEARANCE,
+    Group,
+    OddOne,
+    find_near_copies,
+    find_odd_ones,
+    to_columns,
+)
+
+from .album import Album
+from .notes import note
+from .pictures import SHOWN_AT_ONCE, items, lay_out_downloads, lay_out_gallery, write_tables
+
+if TYPE_CHECKING:
+    from .many import ManyParts
+
+
+def build_copies_tab(parts: ManyParts) -> None:
+    """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+    threshold = gr.Slider(
+        0.5,
+        1.0,
+        value=NEAR_BY_APPEARANCE,
+        step=0.01,
+        label="From this similarity on, two pictures count as one",
+        info=f"{NEAR_BY_APPEARANCE} was measured for the bundled model; for others start at {NEAR}",
+        elem_id="copies-threshold",
+    )
+    start = gr.Button("Look for copies", variant="primary", elem_id="copies-start")
+    said = gr.HTML("", elem_id="copies-said", elem_classes="bare")
+    copies = lay_out_gallery("copies-gallery")
+    odd_said = gr.HTML("", elem_id="odd-said", elem_classes="bare")
+    odd = lay_out_gallery("odd-gallery")
+    files = lay_out_downloads("copies")
+
+    def run(album: Album | None, *values: Any) -> Iterator[dict[Any, Any]]:
+        *words, least = values
+        chosen = parts.choose(words)
+        kind = (chosen.model, chosen.framing, True)
+        yield from parts.begin(album, kind)
+        assert album is not None
+        pictures, features = album.encoded(kind), album.features(kind)
+        groups, odd_ones = find_near_copies(features, least), find_odd_ones(features)
+        members = [
+            (number, pictures[row], similarity)
+            for number, group in enumerate(groups, start=1)
+            for row, similarity in zip(group.rows, group.similarities, strict=True)
+        ][:SHOWN_AT_ONCE]
+        names, contents = [p.name for p in pictures], [p.content for p in pictures]
+        columns = to_columns(names, contents, groups, odd_ones)
+        paths = write_tables(parts.folder, "copies-and-odd-ones", COLUMNS, columns)
+        captions = [f"{number}: {similarity:.3f}" for number, _, similarity in members]
+        strange = [pictures[each.row] for each in odd_ones][:SHOWN_AT_ONCE]
+        likeness = [f"{each.similarity:.3f}" for each in odd_ones][:SHOWN_AT_ONCE]
+        yield {
+            said: note(describe_groups(groups)),
+            copies: gr.update(
+                value=items([picture for _, picture, _ in members], captions),
+                visible=bool(members),
+            ),
+            odd_said: note(describe_odd_ones(odd_ones, len(pictures))),
+            odd: gr.update(value=items(strange, likeness), visible=bool(strange)),
+            **{
+                file: gr.update(value=path, visible=True)
+                for file, path in zip(files, paths, strict=True)
+            },
+        }
+
+    parts.on([start.click], run, [threshold], [said, copies, odd_said, odd, *files])
+
+
+def describe_groups(groups: list[Group]) -> str:
+    """How many copies there are."""
+    if not groups:
+        return "No copies: no two pictures are this similar."
+    too_many = sum(len(group.rows) - 1 for group in groups)
+    return (
+        f"{too_many:,} copies too many, in {len(groups):,} groups. Below each picture stand its "
+        "group and how similar it is to the group’s first."
+    )
+
+
+def describe_odd_ones(odd_ones: list[OddOne], count: int) -> str:
+    """How many pictures are unlike the others."""
+    if count < LEAST_PICTURES:
+        return f"Odd ones out are looked for among {LEAST_PICTURES} pictures or more."
+    if not odd_ones:
+        return "No odd ones out: each picture has others like it."
+    return (
+        f"{len(odd_ones):,} odd ones out, oddest first. Below each stands its mean similarity to "
+        "its nearest neighbours."
+    )

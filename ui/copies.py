@@ -86,8 +86,10 @@ def describe_groups(groups: list[Group]) -> str:
     if not groups:
         return "No copies: no two pictures are this similar."
     too_many = sum(len(group.rows) - 1 for group in groups)
+    copies = "1 copy" if too_many == 1 else f"{too_many:,} copies"
+    where = "1 group" if len(groups) == 1 else f"{len(groups):,} groups"
     return (
-        f"{too_many:,} copies too many, in {len(groups):,} groups. Below each picture stand its "
+        f"{copies} too many, in {where}. Below each picture stand its "
         "group and how similar it is to the group’s first."
     )
 

@@ -6,7 +6,9 @@
   const wanted = new URLSearchParams(location.search).get("lang") ?? navigator.language;
   if (wanted.split("-")[0] !== language) return;
   const OURS = ["placeholder", "aria-label", "title", "alt"];
-  const LEFT = "textarea, pre, code, script, style, .cm-editor, [role=gridcell]";
+  const LEFT =
+    "textarea, pre, code, script, style, .cm-editor, [role=gridcell], .theirs .caption-label, " +
+    ".theirs img, .theirs .caption, .theirs .filename, .theirs .token";
   const literal = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   const patterns = Object.entries(words)
     .filter(([english]) => /\{\d\}/.test(english))

@@ -100,11 +100,13 @@ class Comparison:
         real = [difference for difference in self.differences if difference.is_real]
         if not real:
             best = max(self.results, key=lambda result: result.right)
-            return (
+            said = (
                 f"No difference that {_pictures(len(self.pictures))} can show: “{first.name}” is "
-                f"right about {_percent(first.accuracy)}, the best, “{best.name}”, about "
-                f"{_percent(best.accuracy)}."
+                f"right about {_percent(first.accuracy)}"
             )
+            if best is first:
+                return f"{said}, and none of the others more often."
+            return f"{said}, “{best.name}”, the best, about {_percent(best.accuracy)}."
         top = max(real, key=lambda difference: difference.difference)
         others = len(self.differences)
         corrected = f", Holm-corrected for {others} comparisons" if others > 1 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def write_report(
         partial.write_text(draw_report(comparison, title, notes, thumbnails), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         reason = (error.strerror or str(error)).lower()
         raise ValueError(f"{str(path)!r} can't be written: {reason}.") from error
 

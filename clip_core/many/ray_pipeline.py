@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -71,6 +72,7 @@ def encode_with_ray(
     ]
     done: Iterator[dict[str, Any]] = iter(())
     if wanted:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         context = ray.data.DataContext.get_current()

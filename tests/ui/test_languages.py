@@ -102,7 +102,7 @@ FILES = sorted(
             ROOT / "clip_core" / f"{name}.py"
             for name in (
                 *("preprocess", "config", "checkpoints", "stored", "layouts", "download", "hub"),
-                *("load", "heat_maps"),
+                *("load", "heat_maps", "many/reading", "many/labelled"),
             )
         ),
     }

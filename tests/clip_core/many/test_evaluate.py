@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import csv
+import shutil
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from clip_core.__main__ import main
+from clip_core.many.labelled import find_labelled, parse_wording, read_label_table, read_wording
+
+ROOT = Path(__file__).parents[3]
+TRUTH = {"cat.jpg": "cat", "coffee.jpg": "cup", "horse.png": "horse", "chart.png": "bar chart"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, label in TRUTH.items():
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        shutil.copy(ROOT / "ui/examples" / name, tmp_path / "pictures" / label / name)
+    return tmp_path / "pictures"
+
+
+def test_a_folder_for_each_label_or_a_csv_or_a_zip(folder: Path, tmp_path: Path) -> None:
+    (folder / "loose.jpg").write_bytes(b"in no folder")
+    table = tmp_path / "labels.csv"
+    with table.open("w", newline="", encoding="utf-8-sig") as file:
+        rows = csv.writer(file)
+        rows.writerow(["Label", "File"])
+        rows.writerows([label, f"pictures/{label}/{name}"] for name, label in TRUTH.items())
+    shutil.make_archive(str(tmp_path / "zipped"), "zip", tmp_path, "pictures")
+    for path in (folder, table, tmp_path / "zipped.zip"):
+        found = {Path(source.name).name: label for source, label in find_labelled(path)}
+        if path.suffix == ".zip":
+            assert found.pop("loose.jpg") == "pictures"
+        assert found == TRUTH
+
+
+def test_what_is_no_table_of_labels(tmp_path: Path) -> None:
+    table = read_label_table("x.csv", b"a.jpg,cat\nb.jpg,dog\n\n")
+    assert table == {"a.jpg": "cat", "b.jpg": "dog"}
+    for data, problem in ((b"one\ntwo", "two columns"), (b"", "is empty"), (b"\xff\xfe", "UTF-8")):
+        with pytest.raises(ValueError, match=problem):
+            read_label_table("x.csv", data)
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(ValueError, match="No labelled pictures"):
+        find_labelled(tmp_path)
+
+
+def test_wordings(tmp_path: Path) -> None:
+    assert parse_wording("cat = a cat = feline\n\n dog=hound ") == {
+        "cat": "a cat = feline",
+        "dog": "hound",
+    }
+    with pytest.raises(ValueError, match="must be a label, =, and its other wording"):
+        parse_wording("cat")
+    path = tmp_path / "mine.csv"
+    path.write_text('cat,"a cat, asleep"\n')
+    wording = read_wording(path)
+    assert wording.name == "mine"
+    assert wording.of(["cat", "dog"]) == ["a cat, asleep", "dog"]
+
+
+def test_the_command_compares_templates_and_wordings(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tmp_path / "wrong words.txt"
+    words.write_text("cat = horse\nhorse = cat\n")
+    report, out, answers = (tmp_path / name for name in ("r.html", "r.csv", "a.csv"))
+    code = main(
+        [
+            *("evaluate", str(folder), "--template", "a photo of a {}.", "--template", "{}"),
+            *("--wording", str(words), "--report", str(report), "--out", str(out)),
+            *("--answers", str(answers), "--features", str(tmp_path / "f"), "--workers", "0"),
+        ]
+    )
+    assert code == 0
+    table = pd.read_csv(out)
+    ways = ["a photo of a {}.", "{}"]
+    assert table["way"].tolist() == [*ways, *(f"{name}, wrong words" for name in ways)]
+    assert table["right"].tolist() == [4, 4, 2, 2]
+    assert table["only_first"].tolist()[2:] == [2, 2]
+    given = pd.read_csv(answers)
+    assert (given["label"] == given["a photo of a {}."]).all()
+    assert report.read_text(encoding="utf-8").count("data:image/jpeg") == 2  # cat and horse
+    said = capsys.readouterr().out
+    assert "No difference that 4 pictures can show" in said
+    again = main(["evaluate", str(folder), "--features", str(tmp_path / "f"), "--workers", "0"])
+    assert again == 0
+    assert "is right about 4 of 4 pictures" in capsys.readouterr().out
+
+
+def test_two_models_on_a_zip_with_a_broken_picture(
+    folder: Path, tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "z"), "zip", folder))
+    with zipfile.ZipFile(archive, "a") as zipped:
+        zipped.writestr("cat/broken.jpg", b"no picture")
+    models = ["--model", "bundled", "--model", str(tiny_model)]
+    out = tmp_path / "out.csv"
+    options = ["--features", str(tmp_path / "f"), "--workers", "0", "--out", str(out)]
+    assert main(["evaluate", str(archive), *models, *options]) == 1
+    table = pd.read_csv(out)
+    assert table["pictures"].tolist() == [4, 4]
+    assert table["right"][0] == 4
+    assert table["way"][0].startswith("bundled, ")
+    assert len(pd.read_csv(tmp_path / "out-errors.csv")) == 1
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["--report", "x.pdf"], "must end in .html"),
+        (["--template", "no place"], "{}"),
+        (["--wording", "missing.txt"], "can't be read"),
+        ([x for i in range(25) for x in ("--template", f"{i} {{}}")], "24 at most"),
+        (["other"], "Give one folder"),
+    ],
+)
+def test_bad_input(
+    folder: Path, more: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(folder), *more, "--workers", "0"]) == 2
+    assert problem in capsys.readouterr().err

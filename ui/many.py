@@ -33,7 +33,7 @@ from .zerogpu import on_gpu
 # One such run at a time: it takes its turns with those who ask about one picture.
 MANY: dict[str, Any] = {
     "preprocess": False,
-    "trigger_mode": "once",
+    "trigger_mode": "always_last",
     "concurrency_id": "many",
     "concurrency_limit": 1,
     "show_progress": "hidden",

@@ -57,14 +57,16 @@ def wire_model_menu(menu: ModelMenu, template: gr.Dropdown, models: Models) -> N
     """
     looked_at = [menu.status, menu.stop, menu.pulse, menu.switched, template]
 
-    def look(name: str, answered: str, chosen: str, request: gr.Request) -> tuple[Any, ...]:
+    def look(
+        name: str, answered: str, switched: str, chosen: str, request: gr.Request
+    ) -> tuple[Any, ...]:
         slot = models.slot(name)
         if slot.stage == "absent":  # put out to make room, or called off by the last who waited
             models.request(name, str(request.session_hash))
         if slot.stage == "ready":
             hidden = gr.update(visible=False)
-            follow = _follow(models, name, chosen)
-            return hidden, hidden, gr.update(active=False), name, follow
+            follow = follow_template(models, name, switched, chosen)
+            return hidden, hidden, gr.update(active=False), name, follow or gr.skip()
         failed = slot.stage == "failed"
         return (
             gr.update(value=_say(name, slot, models.answering(name, answered)), visible=True),
@@ -77,9 +79,11 @@ def wire_model_menu(menu: ModelMenu, template: gr.Dropdown, models: Models) -> N
             gr.skip(),
         )
 
-    def choose(name: str, answered: str, chosen: str, request: gr.Request) -> tuple[Any, ...]:
+    def choose(
+        name: str, answered: str, switched: str, chosen: str, request: gr.Request
+    ) -> tuple[Any, ...]:
         models.request(name, str(request.session_hash))
-        return look(name, answered, chosen, request)
+        return look(name, answered, switched, chosen, request)
 
     def stop(name: str, answered: str, request: gr.Request) -> tuple[Any, ...]:
         """Back to the model that answers, or once more with one that failed."""
@@ -91,7 +95,7 @@ def wire_model_menu(menu: ModelMenu, template: gr.Dropdown, models: Models) -> N
         before = models.answering(name, answered)
         return before, said, gr.update(visible=False), gr.update(active=False)
 
-    inputs = [menu.model, menu.answered, template]
+    inputs = [menu.model, menu.answered, menu.switched, template]
     menu.model.input(choose, inputs, looked_at, **LIGHT)
     menu.pulse.tick(look, inputs, looked_at, **LIGHT)
     menu.stop.click(
@@ -102,10 +106,14 @@ def wire_model_menu(menu: ModelMenu, template: gr.Dropdown, models: Models) -> N
     )
 
 
-def _follow(models: Models, name: str, chosen: str) -> Any:
-    """The template that suits a model, unless the person chose one."""
+def follow_template(models: Models, name: str, switched: str, chosen: str) -> str | None:
+    """The template that suits a model, unless the person chose one.
+
+    switched: the model that could answer before. None when it is the same: the answer to a look may
+    come late, and must not undo what was chosen meanwhile.
+    """
     defaults = {models.default_template(known) for known in models.names}
-    return models.default_template(name) if chosen in defaults else gr.skip()
+    return models.default_template(name) if name != switched and chosen in defaults else None
 
 
 def _say(name: str, slot: Slot, answering: str) -> str:

@@ -21,6 +21,7 @@ BESIDE_THE_ANSWER = {
 }
 BESIDE_THE_PAGE = {
     "Camera": "#camera button",
+    "Many pictures": "#many-files",
     "How it works": "#matrix .matrix",
     "Limits": "#card",
 }

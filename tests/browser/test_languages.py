@@ -60,6 +60,37 @@ def is_expected(text: str) -> bool:
     )
 
 
+def meet_many_pictures(page: Page) -> None:
+    start(page, "sort")
+    expect(page.locator("#many-progress")).to_contain_text("请先在上方放入一些图片")
+    pictures = [EXAMPLES / name for name in ("cat.jpg", "horse.png", "chart.png", "chart.png")]
+    page.set_input_files("#many-files input[type=file]", pictures)
+    expect(page.locator("#many-progress")).to_contain_text("4 张图片")
+    start(page, "sort")
+    expect(page.locator("#sort-csv")).to_be_visible()
+    for label in page.locator("#sort-order label").all():
+        label.click()
+    page.locator("#sort-which input").click()
+    page.keyboard.press("Escape")
+    open_tab(page, "Find")
+    start(page, "find")
+    expect(page.locator("#many-progress")).to_contain_text("请输入要查找的内容")
+    page.locator("#find-phrase :is(input, textarea)").fill("Answer")
+    start(page, "find")
+    page.locator("#find-gallery .thumbnail-item").first.click()
+    start(page, "find-like", exact=True)
+    open_tab(page, "Copies")
+    start(page, "copies")
+    expect(page.locator("#copies-said")).to_contain_text("多余的副本")
+    open_tab(page, "Best prompt")
+    start(page, "best")
+    expect(page.locator("#many-progress")).to_contain_text("这些图片没有标签")
+
+
+def start(page: Page, name: str, exact: bool = False) -> None:
+    page.locator(f"#{name}" if exact else f"#{name}-start").click()
+
+
 def test_every_text_that_is_met_is_translated(open_in: Callable[..., Page]) -> None:
     page = open_in("zh-CN")
     assert page.evaluate("document.documentElement.lang").startswith("zh")
@@ -90,6 +121,8 @@ def test_every_text_that_is_met_is_translated(open_in: Callable[..., Page]) -> N
     open_tab(page, "Share")
     expect(page.locator("#code-python")).to_contain_text("from clip_core import")  # code stays
     open_tab(page, "Camera")
+    open_tab(page, "Many pictures")
+    meet_many_pictures(page)
     open_tab(page, "How it works")
     expect(page.locator("#matrix .matrix")).to_be_visible()
     for label in page.locator("#reading label").all():

@@ -119,10 +119,10 @@ class ManyParts:
             try:
                 for update in run(*values):
                     shown |= update
-                    yield shown
+                    yield _fresh(shown)
             except QuestionError as error:
                 shown[self.progress] = note(str(error), problem=True)
-            yield shown | {self.stop: _hidden()}
+            yield _fresh(shown | {self.stop: _hidden()})
 
         self.runs.append(
             gr.on(
@@ -262,6 +262,14 @@ def duration(seconds: float) -> str:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _fresh(updates: dict[Any, Any]) -> dict[Any, Any]:
+    """The same updates, each a copy: gradio takes the value out of those that it has sent."""
+    return {
+        component: dict(update) if isinstance(update, dict) else update
+        for component, update in updates.items()
+    }
 
 
 def _hidden() -> Any:

@@ -6,7 +6,10 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prompts import fill_all, find_label_set
@@ -19,26 +22,65 @@ from .heat_maps import draw_heat_map, heat_maps
 from .load import weights_folder
 from .many.sources import PICTURE_SUFFIXES
 from .none_of_these import fitness, own_background, write_fit
-from .options import add_framing_option, add_model_options, make_classifier, templates_for
+from .options import (
+    INTERRUPTED,
+    add_framing_option,
+    add_model_options,
+    make_classifier,
+    templates_for,
+)
 
 MANY = ("sort", "find", "evaluate", "duplicates")  # of many pictures
+NOBODY_READS = 141  # as shells report what ended by SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns its exit code: 0, or 2 after one line on bad input."""
+    """Runs the command line; returns its exit code.
+
+    0, or 2 after one line on bad input, 130 when it was interrupted, 141 when nobody reads what it
+    prints; the commands for many pictures have 1, too.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    first = arguments[0] if arguments else ""
     try:
-        first = arguments[0] if arguments else ""
-        if first in MANY:
-            # Their libraries take a while to import, which a single picture need not wait for
-            where = "evaluate" if first == "evaluate" else "commands"
-            module = importlib.import_module(f"clip_core.many.{where}")
-            return int(getattr(module, first)(arguments[1:]))
-        command = COMMANDS.get(first)
-        return command(arguments[1:]) if command else _classify(arguments)
+        with _ends_as_interrupted():
+            if first in MANY:
+                # Their libraries take a while to import, which a single picture need not wait for
+                where = "evaluate" if first == "evaluate" else "commands"
+                module = importlib.import_module(f"clip_core.many.{where}")
+                return int(getattr(module, first)(arguments[1:]))
+            command = COMMANDS.get(first)
+            return command(arguments[1:]) if command else _classify(arguments)
+    except KeyboardInterrupt:
+        kept = " What was computed is kept: the same command goes on from there."
+        print("\nInterrupted." + (kept if first in MANY else ""), file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still to be printed would fail once more at the end of the program
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        what = "A file" if error.filename is None else repr(error.filename)
+        print(f"clip_core: {what} can't be read or written: {reason}.", file=sys.stderr)
+        return 2
     except (ValueError, RuntimeError) as error:
         print(f"clip_core: {error}", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def _ends_as_interrupted() -> Iterator[None]:
+    """Has a request to end do what Ctrl+C does, so that what is being written is finished."""
+
+    def leave(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _convert(arguments: list[str]) -> int:

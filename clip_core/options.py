@@ -13,6 +13,10 @@ from .classifier import ZeroShotClassifier
 from .load import DTYPES, available_models
 from .preprocess import FRAMINGS
 
+INTERRUPTED = 130  # the exit code, as shells report what Ctrl+C ended
+# A single word that ends so is meant as a file
+TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".xlsx", ".lst", ".list", ".md")
+
 
 def add_model_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Adds --template, --model, --device and --dtype.
@@ -42,9 +46,12 @@ def add_model_options(parser: argparse.ArgumentParser, several: bool = False) ->
 
 def templates_for(wanted: str | None, classifier: ZeroShotClassifier) -> tuple[str, ...]:
     """The templates that --template stands for: one, or those of a set. Raises ValueError."""
-    if wanted is None:
-        # The paper's best seven suit published weights; a model of ours names its own template.
-        wanted = classifier.default_template or "imagenet-7"
+    # The paper's best seven suit published weights; a model of ours names its own template.
+    return find_templates(wanted or classifier.default_template or "imagenet-7")
+
+
+def find_templates(wanted: str) -> tuple[str, ...]:
+    """A template by itself, or those of the set of that name. Raises ValueError."""
     if "{" in wanted:
         validate(wanted)
         return (wanted,)
@@ -73,15 +80,23 @@ def read_labels(wanted: Sequence[str]) -> list[str]:
     """
     if len(wanted) == 1 and wanted[0] in label_sets():
         return list(dict.fromkeys(find_label_set(wanted[0]).labels))
-    if len(wanted) == 1 and Path(wanted[0]).suffix == ".txt":
+    path = Path(wanted[0])
+    if len(wanted) == 1 and path.suffix.lower() == ".txt":
         try:
-            text = Path(wanted[0]).read_text(encoding="utf-8-sig")
+            if path.exists() and not path.is_file():  # reading a pipe may never end
+                raise ValueError(f"{wanted[0]!r} is no file: give one with a label a line.")
+            text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(f"{wanted[0]!r} is no text in UTF-8: save it as such.") from error
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise ValueError(f"{wanted[0]!r} can't be read: {reason}.") from error
         wanted = text.splitlines()
+    elif len(wanted) == 1 and (path.suffix.lower() in TABLE_SUFFIXES or path.is_file()):
+        raise ValueError(
+            f"{wanted[0]!r} is taken for a file, not for a label: save the labels as text, one a "
+            "line, in a file that ends in .txt."
+        )
     labels = list(dict.fromkeys(label.strip() for label in wanted if label.strip()))
     if not labels:
         raise ValueError("There are no labels: give a file with one a line, or the labels.")

@@ -46,16 +46,22 @@ class ApproximateIndex:
 
     @classmethod
     def load_or_build(
-        cls, path: Path, features: Tensor, contents: Iterable[bytes]
+        cls, path: Path, features: Tensor, contents: Iterable[bytes], kept_in: str
     ) -> ApproximateIndex:
-        """The index that lies at `path`, if it is of just these pictures; else a new one for it.
+        """The index that lies at `path`, if it is of just these features; else a new one for it.
 
-        contents: SHA-256 of the pictures, in the order of the features. Raises ValueError as the
-        constructor does, and where the file can't be written.
+        contents: SHA-256 of the pictures, in the order of the features. kept_in: the name of the
+        store's folder, which stands for the model and the framing (`store_folder`). Raises
+        ValueError as the constructor does, and where the file can't be written.
         """
         faiss = _faiss()
         digest = hashlib.sha256(b"".join(contents)).hexdigest()
-        described = {"contents": digest, "rows": len(features), "dimensions": features.shape[1]}
+        described = {
+            "features": kept_in,
+            "contents": digest,
+            "rows": len(features),
+            "dimensions": features.shape[1],
+        }
         sidecar = path.with_name(path.name + ".json")
         try:
             if json.loads(sidecar.read_text(encoding="utf-8")) == described:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
-from clip_core.options import make_classifier, templates_for
+from clip_core.options import find_templates, make_classifier, templates_for
 from clip_core.preprocess import ImageError, open_image
 from prompts import fill_all
 
-from .commands import add_input_options, interruptible, open_run, write_errors
 from .compare import Comparison, Way, compare
 from .encode import Encoded
 from .html_report import DISAGREEMENTS, write_report
 from .labelled import OWN, Wording, find_labelled, read_wording
+from .outputs import check_outputs, errors_beside, write_errors
 from .reading import read_members, read_whole
+from .run import add_input_options, label_features, open_run, stack_features
 from .sources import Source
-from .tables import to_csv
+from .tables import to_csv, write_text
 
 MOST_WAYS = 24
 THUMBNAIL = 160  # pixels of the long side
@@ -31,6 +34,106 @@ THUMBNAIL = 160  # pixels of the long side
 
 def evaluate(arguments: list[str]) -> int:
     """Which way of asking is best; returns the exit code, as the other commands."""
+    options = _parse(arguments)
+    errors = errors_beside(options.report or options.out)
+    check_outputs(
+        {
+            **{"--report": options.report, "--out": options.out, "--answers": options.answers},
+            "The table of pictures that can't be read": errors,
+        },
+        [*options.inputs, *options.wording],
+    )
+    labelled = find_labelled(Path(options.inputs[0]))
+    label_of = dict(labelled)
+    labels = sorted(set(label_of.values()))
+    if len(labels) < 2:
+        raise ValueError(f"All pictures have the label {labels[0]!r}: at least two are needed.")
+    wordings = [OWN, *map(read_wording, options.wording)]
+    models, templates = options.model or ["bundled"], options.template or [None]
+    _check_each_once("--model", models)
+    _check_each_once("--template", templates)
+    _check_each_once("--wording", [wording.name for wording in wordings])
+    check_ways(len(models) * len(templates) * len(wordings))
+    for template in filter(None, templates):
+        find_templates(template)
+    asked: list[tuple[list[Source], list[Way]]] = []
+    problems: dict[Source, Encoded] = {}
+    code = 0
+    for model in models:
+        one = argparse.Namespace(**(vars(options) | {"model": model}))
+        classifier = make_classifier(one)
+        named = {
+            (template or classifier.default_template or "imagenet-7"): templates_for(
+                template, classifier
+            )
+            for template in templates
+        }
+        for wording in wordings:
+            for texts in named.values():
+                words = wording.of(labels)
+                label_features(classifier, words, fill_all(texts, words))
+        with open_run(one, classifier, list(label_of)) as run:
+            read = list(run)
+        code = max(code, run.exit_code())
+        problems |= {each.source: each for each in run.problems}
+        write_errors(list(problems.values()), errors)
+        features = stack_features(run, read)
+        several = model if len(models) > 1 else None
+        ways = list(ask_ways(classifier, features, labels, named, wordings, several))
+        asked.append(([each.source for each in read], ways))
+    common = set.intersection(*(set(read) for read, _ in asked))
+    sources = [source for source in label_of if source in common]
+    comparison = compare_on(asked, label_of, sources)
+    for path, frame in (
+        (options.out, comparison.to_frame()),
+        (options.answers, comparison.answers()),
+    ):
+        if path is not None:
+            write_text(path, to_csv(frame))
+    if options.report:
+        notes = [
+            ("Pictures", str(options.inputs[0])),
+            ("Models", ", ".join(models)),
+            ("Date", date.today().isoformat()),
+        ]
+        seen = thumbnails(comparison, sources)
+        write_report(comparison, options.report, "Which way of asking is best?", notes, seen)
+    print(comparison.to_frame().to_string(index=False, float_format="{:.3f}".format, na_rep=""))
+    for said in (comparison.sentence, *comparison.warnings):
+        print(said)
+    return code
+
+
+def compare_on(
+    asked: Sequence[tuple[Sequence[Source], Sequence[Way]]],
+    label_of: Mapping[Source, str],
+    sources: Sequence[Source],
+) -> Comparison:
+    """Compares ways on the pictures `sources`, among the labels that these have.
+
+    asked: the pictures that each model could read, and its ways; their logits have a row for each
+    of them, and a column for each of all labels, sorted. Raises ValueError as `compare` does.
+    """
+    labels = sorted(set(label_of.values()))
+    kept = sorted({label_of[source] for source in sources})
+    columns = [labels.index(label) for label in kept]
+    ways = []
+    for read, models_ways in asked:
+        row_of = {source: row for row, source in enumerate(read)}
+        rows = [row_of[source] for source in sources]
+        ways += [Way(way.name, way.logits[np.ix_(rows, columns)]) for way in models_ways]
+    truth = [kept.index(label_of[source]) for source in sources]
+    return compare(ways, kept, truth, [source.name for source in sources])
+
+
+def _check_each_once(option: str, given: Sequence[str | None]) -> None:
+    for each, count in Counter(given).items():
+        if count > 1:
+            raise ValueError(f"{option} has {each!r} twice: leave one out, or rename one.")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """The options. Raises ValueError for those that the parser can't tell are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m clip_core evaluate",
         description="Which template, wording or model is best for labelled pictures, and whether "
@@ -60,57 +163,7 @@ def evaluate(arguments: list[str]) -> int:
     ):
         if path is not None and path.suffix != suffix:
             raise ValueError(f"{path.name!r} must end in {suffix}.")
-    labelled = find_labelled(Path(options.inputs[0]))
-    labels = sorted({label for _, label in labelled})
-    wordings = [OWN, *map(read_wording, options.wording)]
-    models, templates = options.model or ["bundled"], options.template or [None]
-    check_ways(len(models) * len(templates) * len(wordings))
-    ways: list[Way] = []
-    read: list[Encoded] = []
-    code = 0
-    for model in models:
-        one = argparse.Namespace(**(vars(options) | {"model": model}))
-        classifier = make_classifier(one)
-        with (
-            interruptible(),
-            open_run(one, classifier, [source for source, _ in labelled]) as run,
-        ):
-            read = list(run)
-        code = run.exit_code()
-        write_errors(run.problems, None, options.report or options.out)
-        if not read:
-            raise ValueError("None of the pictures can be read.")
-        features = torch.stack([each.features for each in read if each.features is not None])
-        named = {
-            (template or classifier.default_template or "imagenet-7"): templates_for(
-                template, classifier
-            )
-            for template in templates
-        }
-        several = model if len(models) > 1 else None
-        ways += ask_ways(classifier, features, labels, named, wordings, several)
-    label_of = dict(labelled)
-    truth = [labels.index(label_of[each.source]) for each in read]
-    comparison = compare(ways, labels, truth, [each.source.name for each in read])
-    for path, frame in (
-        (options.out, comparison.to_frame()),
-        (options.answers, comparison.answers()),
-    ):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(to_csv(frame), encoding="utf-8", newline="")
-    if options.report:
-        notes = [
-            ("Pictures", str(options.inputs[0])),
-            ("Models", ", ".join(models)),
-            ("Date", date.today().isoformat()),
-        ]
-        seen = thumbnails(comparison, [each.source for each in read])
-        write_report(comparison, options.report, "Which way of asking is best?", notes, seen)
-    print(comparison.to_frame().to_string(index=False, float_format="{:.3f}".format, na_rep=""))
-    for said in (comparison.sentence, *comparison.warnings):
-        print(said)
-    return code
+    return options
 
 
 def check_ways(count: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pandas as pd
 
 from .compare import Comparison
 from .plots import draw_calibration, draw_confusion
+from .tables import write_text
 
 DISAGREEMENTS = 60  # pictures that are shown
 METHODS = (
@@ -57,16 +57,7 @@ def write_report(
     notes: terms and what there is to say of each, such as the model. thumbnails: JPEG files by the
     pictures' names; some may lack. Raises ValueError where the file can't be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(draw_report(comparison, title, notes, thumbnails), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"{str(path)!r} can't be written: {reason}.") from error
+    write_text(path, draw_report(comparison, title, notes, thumbnails))
 
 
 def draw_report(

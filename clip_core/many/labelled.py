@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .sources import IN_ARCHIVE, Source, find_sources, readable_path
+from .sources import Source, find_sources, readable_path
 
-PICTURE_COLUMNS = ("picture", "file", "filename", "path", "image")
+PICTURE_COLUMNS = (
+    *("picture", "file", "filename", "file_name", "path", "filepath", "file_path"),
+    *("image", "image_path"),
+)
 LABEL_COLUMNS = ("label", "class", "category")
 
 
@@ -41,9 +44,15 @@ def find_labelled(path: Path) -> list[tuple[Source, str]]:
         paths = [(os.path.join(path.parent, name), label) for name, label in table.items()]
         found = [(Source(readable_path(each), each), label) for each, label in paths]
     else:
-        found = [
-            (source, label) for source in find_sources([path]) if (label := _folder(source, path))
-        ]
+        sources = find_sources([path])
+        if sources[0].member is not None:
+            named = folder_labels([readable_path(source.member or "") for source in sources])
+        else:
+            named = [
+                _first_folder(_parts(os.path.relpath(readable_path(source.path), path)))
+                for source in sources
+            ]
+        found = [(source, label) for source, label in zip(sources, named, strict=True) if label]
     if not found:
         raise ValueError(
             f"No labelled pictures in {str(path)!r}: sort them in folders named by their labels, "
@@ -55,7 +64,8 @@ def find_labelled(path: Path) -> list[tuple[Source, str]]:
 def read_label_table(name: str, data: bytes) -> dict[str, str]:
     """The label of each picture in a CSV: columns named picture and label, or the first two.
 
-    name: what messages call it. Raises ValueError, with one sentence.
+    The first two only where the first row names neither. name: what messages call it. Raises
+    ValueError, with one sentence.
     """
     rows = _read_rows(name, data)
     head = [cell.strip().lower() for cell in rows[0]]
@@ -64,6 +74,11 @@ def read_label_table(name: str, data: bytes) -> dict[str, str]:
     picture, label = 0, 1
     if pictures and labels:
         picture, label, rows = pictures[0], labels[0], rows[1:]
+    elif pictures or labels:
+        raise ValueError(
+            f"The first row of {name} names only one of its two columns: call one picture, and the "
+            "other label."
+        )
     if any(len(row) <= max(picture, label) for row in rows):
         raise ValueError(f"{name} needs two columns in each row: picture and label.")
     return {row[picture].strip(): row[label].strip() for row in rows if row[label].strip()}
@@ -94,11 +109,28 @@ def parse_wording(text: str) -> dict[str, str]:
     return words
 
 
-def _folder(source: Source, top: Path) -> str | None:
-    """The folder that holds a picture, where that is one below the top."""
-    inside = source.member or os.path.relpath(source.path, top)
-    folder = inside.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
-    return readable_path(folder) if folder not in ("", "..", IN_ARCHIVE) else None
+def folder_labels(names: Sequence[str]) -> list[str | None]:
+    """The label of each picture in an archive by its place: the first folder that it lies in.
+
+    names: of all its pictures, parted by / or \\. A folder that holds all others, as archives often
+    have, is none of the labels. None of a picture that lies in no folder.
+    """
+    placed = [_parts(name) for name in names]
+    while (
+        len({parts[0] if len(parts) > 1 else None for parts in placed}) == 1
+        and max(map(len, placed)) > 2
+    ):
+        placed = [parts[1:] for parts in placed]
+    return [_first_folder(parts) for parts in placed]
+
+
+def _parts(name: str) -> list[str]:
+    """The folders of a picture below the top, and its own name."""
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+
+
+def _first_folder(parts: Sequence[str]) -> str | None:
+    return parts[0] if len(parts) > 1 else None
 
 
 def _read(path: Path) -> bytes:

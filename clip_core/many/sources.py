@@ -26,7 +26,7 @@ MAX_FILE_BYTES = 500_000_000  # of one picture: what is larger is none, or meant
 # What broken archives raise, whatever packed them
 ARCHIVE_ERRORS = (
     *(OSError, EOFError, KeyError, zlib.error, lzma.LZMAError),
-    *(zipfile.BadZipFile, tarfile.TarError),
+    *(zipfile.BadZipFile, tarfile.TarError, UnicodeDecodeError),
 )
 LONGEST_LIST = 1_000_000_000  # bytes of a list file: some ten million paths
 IN_ARCHIVE = "!/"  # between an archive's name and a member's
@@ -93,11 +93,18 @@ def _expand(path: str) -> Iterator[Source]:
             reason = "there is no such file or folder" if missing else _reason(error)
             raise ValueError(f"{readable_path(path)!r} can't be read: {reason}.") from error
         for match in matches:
-            if not os.path.isdir(match):  # a glob's folders hold what another level would match
+            if os.path.isdir(match):  # a glob's folders hold what another level would match
+                continue
+            if os.path.exists(match):
+                yield from _expand(match)
+            else:  # a broken link, which reading it will say
                 yield Source(readable_path(match), match)
         return
+    holds_others = path.lower().endswith((*ARCHIVE_SUFFIXES, *LIST_SUFFIXES))
     if stat.S_ISDIR(status.st_mode):
         yield from _walk(path)
+    elif holds_others and not stat.S_ISREG(status.st_mode):  # opening a pipe may never end
+        raise ValueError(f"{readable_path(path)!r} is no file but a pipe or a device.")
     elif path.lower().endswith(ARCHIVE_SUFFIXES):
         yield from _members(path)
     elif path.lower().endswith(LIST_SUFFIXES):
@@ -155,7 +162,7 @@ def member_names(path: str) -> Iterator[tuple[str, int]]:
             listed = [(info.filename, info.file_size) for info in archive.infolist()]
     else:
         with tarfile.open(path) as tar:
-            listed = [(info.name, info.size) for info in tar if info.isreg()]
+            listed = [(info.name, info.size) for info in tar if info.isreg() or info.islnk()]
     for name, size in listed:
         parts = name.replace("\\", "/").split("/")
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
@@ -165,8 +172,13 @@ def member_names(path: str) -> Iterator[tuple[str, int]]:
 
 def _listed(path: str) -> Iterator[Source]:
     """What a list names, whether it is there or not."""
-    with open(path, "rb") as file:
-        data = file.read(LONGEST_LIST)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LONGEST_LIST)
+    except OSError as error:
+        raise ValueError(
+            f"The list {readable_path(path)!r} can't be read: {_reason(error)}."
+        ) from error
     lines: Iterable[bytes]
     if b"\0" in data:  # as `find -print0` writes it, for names that hold line ends
         lines = data.split(b"\0")
@@ -200,5 +212,7 @@ def _as_text(name: str) -> str:
 
 def _reason(error: Exception) -> str:
     """What the system says, without the path, which stands beside it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it holds a name that is no text"
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (said or type(error).__name__).rstrip(".").lower()

@@ -283,10 +283,17 @@ def store_folder(base: Path, classifier: ZeroShotClassifier, kind: str) -> Path:
 
 @torch.inference_mode()
 def weights_digest(classifier: ZeroShotClassifier, kind: str) -> str:
-    """SHA-256 of all that features hang on: the image tower's weights, their dtype, the kind."""
+    """SHA-256 of all that features hang on: the image tower, its weights and their dtype, the kind.
+
+    Of the tower not only the tensors: the same ones make other features with another activation or
+    number of heads, which no tensor tells.
+    """
     digest = hashlib.sha256(
         f"{FORM} {kind} {classifier.input_resolution} {classifier.pixel_statistics}".encode()
     )
+    for name, module in classifier.model.visual.named_modules():
+        heads = getattr(module, "num_heads", None)
+        digest.update(f"{name} {type(module).__name__} {heads}\n".encode())
     for name, tensor in sorted(classifier.model.visual.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

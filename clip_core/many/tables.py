@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -81,6 +81,22 @@ class TableWriter(AbstractContextManager["TableWriter"]):
 
     def _put(self, data: bytes) -> None:
         self._file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file in UTF-8, line ends as they are, whole or not at all.
+
+    Makes its folder. Raises ValueError, with one sentence, where it can't be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise _unwritable(path, error) from error
 
 
 # Line ends as in RFC 4180; with these a lone return within a cell is quoted too.

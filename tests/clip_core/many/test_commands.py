@@ -10,12 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from clip_core.__main__ import main
+from clip_core.many import commands
+from clip_core.many import run as run_module
+from clip_core.many.sources import Source, in_shard
 
 ROOT = Path(__file__).parents[3]
 LABELS = ["cat", "lion", "tower", "chart"]
@@ -113,6 +118,29 @@ def test_into_folders_first_as_a_dry_run(
         (["sort", "{cat}", "--labels", "cat", "--workers", "-1"], "can't be below 0"),
         (["find", "{cat}", "--phrase", "a cat", "--top", "0"], "--top must be 1 or more"),
         (["find", "{text}", "--phrase", "a cat"], "None of the pictures can be read"),
+        (["find", "{cat}", "--phrase", "long " * 100], "is longer than the model can read"),
+        (["find", "{cat}", "--like", "{missing}.jpg"], "missing.jpg"),
+        (["find", "{cat}", "--phrase", "cat", "--index", "{empty}"], "is a folder"),
+        (["sort", "{cat}", "--labels", "cat", "long " * 100], "is longer than the model can read"),
+        (["sort", "{cat}", "--labels", "{missing}.csv"], "is taken for a file"),
+        (["sort", "{cat}", "--labels", "{text}"], "is taken for a file"),
+        (["sort", "{cat}", "--labels", "{pipe}"], "is no file"),
+        (["sort", "{cat}", "--labels", "a/b", "a:b", "--into", "{empty}"], "no folder of its own"),
+        (["sort", "{zip}", "--labels", "cat", "--into", "{empty}"], "unpack it first"),
+        (["sort", "{pipe}", "--labels", "cat"], "is no file but a pipe"),
+        (["sort", "{cat}", "--labels", "cat", "--out", "{text}/x.csv"], "can't be written"),
+        (["sort", "{cat}", "--labels", "cat", "--errors", "{folder}"], "is a folder"),
+        (
+            ["sort", "{cat}", "--labels", "cat", "--out", "{empty}/x.csv", "--errors"]
+            + ["{empty}/../empty/x.csv"],
+            "are the same file",
+        ),
+        (
+            ["sort", "{cat}", "--labels", "cat", "--into", "{empty}", "--yes", "--out"]
+            + ["{empty}/placed.csv"],
+            "are the same file",
+        ),
+        (["duplicates", "{cat}", "--out", "{folder}"], "is a folder"),
         (["duplicates", "{cat}", "--threshold", "3"], "above 0 and at most 1"),
     ],
 )
@@ -122,10 +150,20 @@ def test_bad_input_is_one_sentence_and_code_2(
     tmp_path: Path,
     options: list[str],
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.txt")
+    with zipfile.ZipFile(tmp_path / "cats.zip", "w") as archive:
+        archive.write(ROOT / "ui/examples/cat.jpg", "cat.jpg")
+    if "None of the pictures" not in problem:
+        monkeypatch.setattr(run_module, "encode", refuse)
     places = {
+        "folder": tmp_path / "folder.csv",
+        "pipe": tmp_path / "pipe.txt",
+        "zip": tmp_path / "cats.zip",
         "empty": tmp_path / "empty",
         "missing": tmp_path / "missing",
         "cat": ROOT / "ui/examples/cat.jpg",
@@ -136,6 +174,130 @@ def test_bad_input_is_one_sentence_and_code_2(
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("clip_core: ")
     assert problem in last
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("this is found out too late")
+
+
+def test_another_file_of_the_name_of_the_errors_is_kept(
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, mine = tmp_path / "out.csv", tmp_path / "out-errors.csv"
+    mine.write_text("picture,problem,notes\n")
+    cat = ROOT / "ui/examples/cat.jpg"
+    assert sort(cat, "--out", out, options=options) == 2
+    assert "is not ours" in capsys.readouterr().err
+    assert sort(cat, "--out", out, "--errors", mine, options=options) == 0
+    assert mine.read_text() == "picture,problem,notes\n"
+    assert len(pd.read_csv(out)) == 1
+
+
+def test_a_shard_that_nothing_falls_into(tmp_path: Path, options: list[str]) -> None:
+    cat = str(ROOT / "ui/examples/cat.jpg")
+    (empty,) = [i for i in (1, 2) if not in_shard(Source(cat, cat), i, 2)]
+    out = tmp_path / "out.csv"
+    wanted = ["--shard", f"{empty}/2", "--out", str(out), *options]
+    for command in (["find", cat, "--phrase", "a cat"], ["duplicates", cat]):
+        assert main([*command, *wanted]) == 0
+        assert len(pd.read_csv(out)) == 0
+    assert main(["sort", cat, "--labels", "cat", *wanted]) == 0
+
+
+@pytest.mark.parametrize("command", [["find", "--phrase", "a cat"], ["duplicates"]])
+def test_where_none_can_be_read_the_reasons_are_said(
+    command: list[str], tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    assert main([*command, *options, str(tmp_path / "text.jpg")]) == 2
+    assert "text.jpg: This " in capsys.readouterr().err
+
+
+def test_a_phrase_that_is_too_long_ends_no_session(
+    tmp_path: Path,
+    options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "found.csv"
+    monkeypatch.setattr("sys.stdin", iter(["a cat\n", "long " * 100, "a horse\n"]))
+    pictures = str(ROOT / "ui/examples")
+    assert main(["find", pictures, "--top", "1", "--out", str(out), *options]) == 0
+    assert pd.read_csv(out)["query"].tolist() == ["a cat", "a horse"]
+    assert "is longer than the model can read" in capsys.readouterr().err
+
+
+def test_the_same_sorting_again_places_nothing_new(
+    photographs: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    shutil.copytree(next(photographs.iterdir()), folder)
+    count = len(list(folder.iterdir()))
+    wanted = ("--into", folder / "sorted", "--yes")
+    for _ in range(2):
+        assert sort(folder, "--out", tmp_path / "out.csv", *wanted, options=options) == 0
+    assert len(list((folder / "sorted").rglob("*.jpg"))) == count
+    said = capsys.readouterr().err
+    assert f"{2 * count:,} pictures lie in" in said
+
+
+def in_process(*arguments: str | Path, **more: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "clip_core", *map(str, arguments)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def test_nobody_reads_to_the_end(photographs: Path, options: list[str]) -> None:
+    arguments = ["sort", photographs, "--labels", *LABELS, *options]
+    process = in_process(*arguments, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait() == 141
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+
+
+def test_interrupted_while_it_waits_for_a_phrase(options: list[str]) -> None:
+    process = in_process("find", ROOT / "ui/examples", *options, stdin=subprocess.PIPE)
+    assert process.stderr is not None
+    said = ""
+    while " encoded, " not in said:
+        said += process.stderr.readline()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+def test_interrupted_while_the_model_is_loaded(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(commands, "make_classifier", interrupt)
+    assert sort(ROOT / "ui/examples/cat.jpg", options=options) == 130
+    assert "Interrupted" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_one_sentence(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device", "some/file")
+
+    monkeypatch.setattr(commands, "make_classifier", full)
+    assert sort(ROOT / "ui/examples/cat.jpg", options=options) == 2
+    said = "clip_core: 'some/file' can't be read or written: no space left on device.\n"
+    assert capsys.readouterr().err == said
 
 
 def test_shards_that_are_none(options: list[str]) -> None:

@@ -80,9 +80,9 @@ def test_an_index_finds_what_exact_search_finds(clustered: torch.Tensor, tmp_pat
     exact = ExactIndex(clustered)
     path = tmp_path / "pictures.faiss"
     contents = [str(i).encode() for i in range(len(clustered))]
-    built = ApproximateIndex.load_or_build(path, clustered, contents)
+    built = ApproximateIndex.load_or_build(path, clustered, contents, "a-crop")
     written = path.stat().st_mtime_ns
-    loaded = ApproximateIndex.load_or_build(path, clustered, contents)
+    loaded = ApproximateIndex.load_or_build(path, clustered, contents, "a-crop")
     assert path.stat().st_mtime_ns == written
     recall = []
     for query in clustered[::100]:
@@ -92,8 +92,18 @@ def test_an_index_finds_what_exact_search_finds(clustered: torch.Tensor, tmp_pat
             recall.append(len(set(at) & set(rows)) / 10)
             assert np.allclose(found[0], scores[0], atol=1e-5)
     assert np.mean(recall) > 0.95
-    ApproximateIndex.load_or_build(path, clustered[:100], contents[:100])
+    ApproximateIndex.load_or_build(path, clustered[:100], contents[:100], "a-crop")
     assert path.stat().st_mtime_ns != written
     path.write_bytes(path.read_bytes()[:50])
-    again = ApproximateIndex.load_or_build(path, clustered[:100], contents[:100])
+    again = ApproximateIndex.load_or_build(path, clustered[:100], contents[:100], "a-crop")
     assert again.search(clustered[7], 1)[1].tolist() == [7]
+
+
+def test_an_index_of_another_model_is_made_anew(clustered: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "pictures.faiss"
+    contents = [str(i).encode() for i in range(100)]
+    ApproximateIndex.load_or_build(path, clustered[:100], contents, "a-crop")
+    for kept_in, features in (("b-crop", clustered[100:200]), ("b-pad", clustered[200:300])):
+        found = ApproximateIndex.load_or_build(path, features, contents, kept_in)
+        scores, _ = found.search(features[7], 1)
+        assert scores[0] == pytest.approx(1, abs=1e-5)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clip_core.many.reading import read_members
 from clip_core.many.sources import Source, find_sources, in_shard
 
 
@@ -76,6 +77,54 @@ def test_archives(folder: Path, tmp_path: Path) -> None:
         "pictures/sub/z.webp",
         "pictures/sub/deep/c.jpg",
     }
+
+
+def test_hard_links_in_a_tar_are_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    os.link(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "a.jpg", "a.jpg")
+        tar.add(tmp_path / "b.jpg", "b.jpg")
+    assert {source.member for source in find_sources([tmp_path / "a.tar"])} == {"a.jpg", "b.jpg"}
+    assert next(read_members(str(tmp_path / "a.tar"), ["b.jpg"]))[0] == b"x"
+
+
+def test_a_glob_looks_into_archives_and_lists(folder: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(folder / "b.jpg", "b.jpg")
+    (tmp_path / "b.txt").write_text("pictures/b.jpg\n")
+    (tmp_path / "c.jpg").symlink_to("nowhere")
+    assert names(str(tmp_path / "?.*")) == [
+        f"{tmp_path}/a.tar!/b.jpg",
+        f"{tmp_path}/pictures/b.jpg",
+        f"{tmp_path}/c.jpg",
+    ]
+
+
+def test_a_zip_whose_names_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("猫.jpg", b"x")
+    path.write_bytes(path.read_bytes().replace("猫".encode(), b"\xe7\x8c\xff"))
+    with pytest.raises(ValueError, match="a.zip' is broken or can't be read: it holds a name"):
+        find_sources([path])
+
+
+@pytest.mark.parametrize("name", ["list.txt", "a.zip", "a.tar"])
+def test_pipes_are_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match="is no file but a pipe"):
+        find_sources([tmp_path / name])
+
+
+def test_a_list_without_rights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "list.txt").write_text("b.jpg")
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(ValueError, match="list.txt' can't be read: permission denied"):
+        find_sources([folder / "list.txt"])
 
 
 def test_lists_are_relative_to_themselves_and_take_any_name(folder: Path) -> None:

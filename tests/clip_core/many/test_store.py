@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 from safetensors import safe_open
 
 from clip_core import ZeroShotClassifier
+from clip_core.checkpoints import read_checkpoint
+from clip_core.config import Config
 from clip_core.many import store as store_module
 from clip_core.many.store import FeatureStore, StoreError, store_folder, weights_digest
 
@@ -143,6 +146,16 @@ def test_other_weights_have_another_folder(tiny_model: Path) -> None:
     with torch.no_grad():
         next(second.model.visual.parameters()).view(-1)[0] += 1e-6
     assert weights_digest(first, "crop") != weights_digest(second, "crop")
+
+
+def test_the_same_tensors_in_another_tower_have_another_folder(tiny_model: Path) -> None:
+    published = read_checkpoint(tiny_model)
+    configs = [Config(), Config(activation="gelu"), Config(vision_heads=2)]
+    digests = {
+        weights_digest(ZeroShotClassifier(replace(published, config=config), "cpu"), "crop")
+        for config in configs
+    }
+    assert len(digests) == 3
 
 
 def test_where_nothing_can_be_written(tmp_path: Path, tiny: ZeroShotClassifier) -> None:

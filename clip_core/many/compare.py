@@ -59,8 +59,9 @@ class Difference:
     """A way beside the first: their accuracies' difference, and whether it is more than chance.
 
     difference, low, high: its accuracy less the first's, and the 95 % interval of a paired
-    bootstrap. only_first, only_other: pictures that one alone has right. p, p_adjusted: of
-    McNemar's exact test, before and after Holm's correction.
+    bootstrap; NaN where all pictures tell the same, of which it can make nothing else. only_first,
+    only_other: pictures that one alone has right. p, p_adjusted: of McNemar's exact test, before
+    and after Holm's correction.
     """
 
     name: str
@@ -112,10 +113,10 @@ class Comparison:
         corrected = f", Holm-corrected for {others} comparisons" if others > 1 else ""
         size = abs(100 * top.difference)
         low, high = sorted((abs(100 * top.low), abs(100 * top.high)))
+        interval = "" if np.isnan(low) else f" (95 % interval {low:.1f} to {high:.1f})"
         said = (
             f"“{top.name}” is {'better' if top.difference > 0 else 'worse'} than “{first.name}” by "
-            f"{size:.1f} points (95 % interval {low:.1f} to {high:.1f}): more than chance "
-            f"({_p(top.p_adjusted)}{corrected})."
+            f"{size:.1f} points{interval}: more than chance ({_p(top.p_adjusted)}{corrected})."
         )
         if len(real) > 1:
             more = len(real) - 1
@@ -291,9 +292,12 @@ def _differences(results: Sequence[Result], truth: np.ndarray) -> tuple[Differen
 
 
 def _interval(gains: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of a mean of paired differences: percentile bootstrap over pictures."""
-    if len(gains) < 2 or not gains.any():
-        return 0.0, 0.0
+    """The 95 % interval of a mean of paired differences: percentile bootstrap over pictures.
+
+    NaN where all are the same: it would have no width, as if nothing else could have come out.
+    """
+    if np.ptp(gains) == 0:
+        return float("nan"), float("nan")
     found = bootstrap(
         (gains,),
         np.mean,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
 
-BLOCK = 2048  # rows that are compared with all others at once
+BLOCK = 2048  # rows that are compared at once
 # For the features that the bundled model compares pictures by; docs/many.md has what is found and
 # what is confused at this. For published models it is a guess: no weights were at hand.
 NEAR_BY_APPEARANCE = 0.85
@@ -74,24 +75,22 @@ def find_near_copies(features: Tensor, threshold: float) -> list[Group]:
     """Groups of rows of features [N, D], normalised float32, whose cosine reaches a threshold.
 
     Two rows are in one group when a chain of such pairs joins them. Largest group first. Takes N x
-    N products, by blocks: memory stays at `BLOCK` x N. Raises ValueError for a threshold outside
-    (0, 1].
+    N products, `BLOCK` x `BLOCK` of them at a time; equal rows, which copies of a file have, are
+    compared once. Raises ValueError for a threshold outside (0, 1].
     """
     check_threshold(threshold)
-    count = len(features)
-    left, right = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for start in range(0, count, BLOCK):
-        block = features[start : start + BLOCK]
-        # Each pair once: with those from its own block on. A little less than the threshold, since
-        # the cosine of a row with itself is not exactly 1
-        pairs = (block @ features[start:].T >= threshold - 1e-6).triu(diagonal=1).nonzero().cpu()
-        left.append(pairs[:, 0].numpy() + start)
-        right.append(pairs[:, 1].numpy() + start)
-    rows, columns = np.concatenate(left), np.concatenate(right)
-    graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
-    _, names = connected_components(graph, directed=False)
+    first, place = _distinct(features)
+    distinct = features[first]
+    names = np.arange(len(distinct))  # of each row's component: the lowest number in it
+    for top in range(0, len(distinct), BLOCK):
+        block = distinct[top : top + BLOCK]
+        for left in range(top, len(distinct), BLOCK):
+            # A little less than the threshold: the cosine of equal features is not exactly 1
+            near = block @ distinct[left : left + BLOCK].T >= threshold - 1e-6
+            pairs = near.nonzero().cpu().numpy() + np.array([top, left])
+            names = _join(names, pairs)
     groups = []
-    for members in _by_name(names):
+    for members in _by_name(names[place]):
         similarities = (features[members] @ features[members[0]]).clamp(-1, 1).tolist()
         groups.append(Group(tuple(members), (1.0, *similarities[1:])))
     return sorted(groups, key=lambda group: (-len(group.rows), group.rows))
@@ -101,8 +100,11 @@ def find_near_copies(features: Tensor, threshold: float) -> list[Group]:
 def find_odd_ones(features: Tensor) -> list[OddOne]:
     """Rows of features [N, D] that are much less like their neighbours than is usual, oddest first.
 
-    None where there are fewer than `LEAST_PICTURES`.
+    Equal rows, which copies of a file have, count as one, the first: a picture is not usual for
+    having a copy. None where there are fewer than `LEAST_PICTURES`.
     """
+    first, _ = _distinct(features)
+    features = features[first]
     count = len(features)
     if count < LEAST_PICTURES:
         return []
@@ -119,7 +121,7 @@ def find_odd_ones(features: Tensor) -> list[OddOne]:
     scores = MAD_TO_SIGMA * (similarity - np.median(similarity)) / spread
     odd = np.flatnonzero(scores < -ODD)
     return [
-        OddOne(int(row), float(similarity[row]), float(scores[row]))
+        OddOne(int(first[row]), float(similarity[row]), float(scores[row]))
         for row in odd[np.argsort(scores[odd])]
     ]
 
@@ -141,6 +143,33 @@ def to_columns(
     ]
     rows += [("odd", None, names[each.row], each.similarity, None) for each in odd_ones]
     return {name: [row[place] for row in rows] for place, name in enumerate(COLUMNS)}
+
+
+def _distinct(features: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of rows that no earlier row equals, and for each row the place among these."""
+    seen: dict[bytes, int] = {}
+    rows = features.cpu().contiguous().numpy()
+    place = np.array(
+        [seen.setdefault(hashlib.sha256(row).digest(), len(seen)) for row in rows], dtype=np.int64
+    )
+    return np.unique(place, return_index=True)[1], place
+
+
+def _join(names: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The names of components, after these pairs [n, 2] of rows are joined."""
+    edges = names[pairs]
+    edges = edges[edges[:, 0] != edges[:, 1]]
+    if not len(edges):
+        return names
+    nodes, ends = np.unique(edges, return_inverse=True)
+    left, right = ends.reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(left), bool), (left, right)), shape=(len(nodes), len(nodes)))
+    _, components = connected_components(graph, directed=False)
+    lowest = np.full(len(nodes), len(names))
+    np.minimum.at(lowest, components, nodes)
+    renamed = np.arange(len(names))
+    renamed[nodes] = lowest[components]
+    return renamed[names]
 
 
 def _by_name(names: np.ndarray) -> list[list[int]]:

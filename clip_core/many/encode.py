@@ -6,6 +6,7 @@ Workers read and decode (`reading.py`) while the forward pass runs here, a batch
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -26,6 +27,9 @@ from .store import FeatureStore
 BATCH = {"cpu": 8}
 BATCH_ON_GPU = 128
 MOST_WORKERS = 16
+# How long known pictures wait for a batch that fills slowly, in rows and in seconds
+MOST_ROWS_WAITING = 1024
+LONGEST_WAIT = 1.0
 
 
 @dataclass(slots=True)
@@ -50,6 +54,16 @@ class Pending:
     rows: list[tuple[Source, Read]] = field(default_factory=list)
     # Of contents that no feature is kept of: their squares, by content, so that each is run once
     squares: dict[bytes, np.ndarray] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
+
+    def is_due(self, batch_size: int) -> bool:
+        """Whether it is to be encoded now."""
+        return (
+            len(self.squares) >= batch_size
+            or not self.squares
+            or len(self.rows) >= MOST_ROWS_WAITING
+            or time.monotonic() - self.since >= LONGEST_WAIT
+        )
 
 
 def default_workers() -> int:
@@ -87,11 +101,13 @@ def encode(
     with Reader(workers, prefixes(store.contents())) as reader:
         reads = reader.read(jobs, ahead=max(2 * workers, 2 * batch_size))
         for source, read in zip(sources, reads, strict=True):
+            if not pending.rows:  # not while the workers started
+                pending.since = time.monotonic()
             if read.squares is not None and _digest(read) not in store:
                 pending.squares.setdefault(_digest(read), read.squares)
             # Without the squares, which are held once however often they come
             pending.rows.append((source, replace(read, squares=None)))
-            if len(pending.squares) >= batch_size or not pending.squares:
+            if pending.is_due(batch_size):
                 yield from _settle(classifier, store, pending, appearance)
                 pending = Pending()
         yield from _settle(classifier, store, pending, appearance)

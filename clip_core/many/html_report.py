@@ -20,6 +20,8 @@ METHODS = (
     "interval. Difference: that of the accuracies on the same pictures, with the interval of a "
     "paired bootstrap over pictures (5,000 resamples, percentile). p: McNemar’s exact test on the "
     "pictures that one of the two alone has right; Holm: corrected for the number of comparisons. "
+    "Whether a difference is more than chance, p decides, and not the interval of the difference, "
+    "which is too narrow where pictures are few, and a dash where all of them tell the same. "
     "Macro recall: the mean over labels of the part of a label’s pictures that is right. ECE: "
     "expected calibration error of the answer’s probability, 15 bins (Guo et al., 2017)."
 )
@@ -98,9 +100,11 @@ def draw_ways(comparison: Comparison) -> str:
         if other is None:
             cells += ["", "", ""]
         else:
-            points = f"{100 * other.difference:+.1f} ({100 * other.low:+.1f} to "
-            cells += [f"{points}{100 * other.high:+.1f})", f"{other.p:.3g}"]
-            cells.append(f"{other.p_adjusted:.3g}")
+            interval = "–"
+            if not math.isnan(other.low):
+                interval = f"{100 * other.low:+.1f} to {100 * other.high:+.1f}"
+            cells.append(f"{100 * other.difference:+.1f} ({interval})")
+            cells += [f"{other.p:.3g}", f"{other.p_adjusted:.3g}"]
         kind = ' class="real"' if other is not None and other.is_real else ""
         numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
         name = f'<th scope="row" translate="no">{escape(result.name)}</th>'

@@ -90,6 +90,7 @@ class Reader(AbstractContextManager["Reader"]):
     def __init__(self, workers: int, known: np.ndarray) -> None:
         self.workers, self._known = workers, known
         self._pool: ProcessPoolExecutor | None = None
+        self._alone: ProcessPoolExecutor | None = None  # of one worker, for what may bring it down
 
     def __exit__(
         self,
@@ -98,6 +99,8 @@ class Reader(AbstractContextManager["Reader"]):
         trace: TracebackType | None,
     ) -> None:
         self._drop_pool()
+        if self._alone is not None:
+            self._alone.shutdown(wait=True, cancel_futures=True)
 
     def read(self, jobs: Iterable[Job | Read], ahead: int) -> Iterator[Read]:
         """One `Read` for each job, in order; a job that is a `Read` already passes through.
@@ -141,24 +144,29 @@ class Reader(AbstractContextManager["Reader"]):
         return read
 
     def _read_alone(self, job: Job) -> Read:
+        # In a pool of its own: newer jobs are under way in the other, and may be what breaks that
+        if self._alone is None:
+            self._alone = self._start_pool(1)
         try:
-            return self._submit(job).result()
+            return self._alone.submit(read_job, job).result()
         except BrokenProcessPool:
-            self._drop_pool()
+            self._alone.shutdown()
+            self._alone = None
             return Read(problem=LOST_WORKER)
+
+    def _start_pool(self, workers: int) -> ProcessPoolExecutor:
+        # Not forked: this process has threads, of torch and of the progress bar
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if context.get_start_method() == "forkserver":
+            context.set_forkserver_preload([__name__])  # what all import is imported once
+        return ProcessPoolExecutor(
+            workers, context, initializer=_start_worker, initargs=(self._known,)
+        )
 
     def _submit(self, job: Job) -> Future[Read]:
         if self._pool is None:
-            # Not forked: this process has threads, of torch and of the progress bar
-            methods = multiprocessing.get_all_start_methods()
-            context = multiprocessing.get_context(
-                "forkserver" if "forkserver" in methods else "spawn"
-            )
-            if context.get_start_method() == "forkserver":
-                context.set_forkserver_preload([__name__])  # what all import is imported once
-            self._pool = ProcessPoolExecutor(
-                self.workers, context, initializer=_start_worker, initargs=(self._known,)
-            )
+            self._pool = self._start_pool(self.workers)
         try:
             return self._pool.submit(read_job, job)
         except BrokenProcessPool as error:  # noticed between two jobs: the next result says so too

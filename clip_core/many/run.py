@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -176,8 +175,7 @@ def stack_features(run: Run, pictures: Sequence[Encoded]) -> Tensor:
     """
     if run.sources and not pictures:
         raise ValueError("None of the pictures can be read.")
-    rows = [each.features for each in pictures if each.features is not None]
-    return torch.stack(rows) if rows else torch.empty(0, run.store.dimensions)
+    return run.store.gather([each.content for each in pictures if each.content is not None])
 
 
 def label_features(

@@ -36,7 +36,7 @@ FORM = "1"  # of the parts, and of how pixels become features: raised when eithe
 SECONDS_BETWEEN_PARTS = 1.0  # what a kill may cost
 ROWS_IN_MEMORY = 4096  # that wait to be written: 8 MB at 512 float32
 MERGED_AT_ONCE = 16  # small parts of one size become one of the next
-LARGEST_PART = 65536  # rows: parts of more are not merged again
+LARGEST_PART = 65536  # rows: no merged part has more, so that merging takes bounded memory
 CONTENT = 32  # bytes of a SHA-256
 STAMP = 16  # bytes of a stamp, see `reading.stamp_of`
 
@@ -111,13 +111,14 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
 
     def gather(self, contents: Sequence[bytes]) -> Tensor:
         """The features [n, D] of contents that are here. Raises KeyError for one that is not."""
-        rows = []
-        for content in contents:
-            row = self.get(content)
-            if row is None:
-                raise KeyError(content)
-            rows.append(row)
-        return torch.stack(rows) if rows else torch.empty(0, self.dimensions)
+        parts, rows = list(self._parts), self._rows
+        if self._waiting:
+            waiting = {content: (len(parts), row) for row, content in enumerate(self._waiting)}
+            parts.append(torch.stack(list(self._waiting.values())))
+            places = [waiting.get(content) or rows[content] for content in contents]
+        else:
+            places = [rows[content] for content in contents]
+        return _take(parts, places, self.dimensions)
 
     def put(self, content: bytes, features: Tensor) -> None:
         """Keeps the features [D] of a content; they are on disk a second later, or at `close`."""
@@ -206,20 +207,23 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         """Makes one part of many small ones, so that there are few however long a run lasts."""
         size = 1
         while size < LARGEST_PART:
-            small = [path for path, rows in self._mine if size <= max(rows, 1) < size * 16]
+            band = [each for each in self._mine if size <= max(each[1], 1) < size * 16]
             size *= 16
-            if len(small) < MERGED_AT_ONCE:
+            small = _at_most(LARGEST_PART, band) if len(band) >= MERGED_AT_ONCE else []
+            if len(small) < 2:
                 continue
-            kept: dict[bytes, Tensor] = {}
+            parts: list[Tensor] = []
+            places: dict[bytes, tuple[int, int]] = {}
             stamps: dict[bytes, bytes] = {}
             for path in small:
                 with safe_open(path, framework="pt") as stored:
-                    content = _split(stored.get_tensor("content"), CONTENT)
-                    kept.update(zip(content, stored.get_tensor("features"), strict=True))
+                    for row, key in enumerate(_split(stored.get_tensor("content"), CONTENT)):
+                        places[key] = (len(parts), row)
+                    parts.append(stored.get_tensor("features"))
                     for pair in _split(stored.get_tensor("stamps"), STAMP + CONTENT):
                         stamps[pair[:STAMP]] = pair[STAMP:]
-            features = torch.stack(list(kept.values())) if kept else torch.empty(0, self.dimensions)
-            merged = self._write(list(kept), features, stamps)
+            features = _take(parts, list(places.values()), self.dimensions)
+            merged = self._write(list(places), features, stamps)
             # The merged part is there before the small ones go: a kill between costs only space
             for path in small:
                 with suppress(OSError):  # Windows lets nobody remove what is mapped
@@ -319,6 +323,27 @@ def _claim(folder: Path) -> tuple[Path, filelock.BaseFileLock]:
 
 def _list_parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("writer-*/part-*.safetensors"))
+
+
+def _at_most(rows: int, parts: Sequence[tuple[Path, int]]) -> list[Path]:
+    """As many of the parts, smallest first, as have so many rows together."""
+    chosen, total = [], 0
+    for path, count in sorted(parts, key=lambda part: part[1]):
+        total += count
+        if total > rows:
+            break
+        chosen.append(path)
+    return chosen
+
+
+def _take(parts: Sequence[Tensor], places: Sequence[tuple[int, int]], dimensions: int) -> Tensor:
+    """Rows [n, D] of features by part and row: a part at once, since a row at a time is slow."""
+    taken = torch.empty(len(places), dimensions)
+    numbers, rows = torch.tensor(places, dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
+    for number in numbers.unique().tolist():
+        at = (numbers == number).nonzero().squeeze(1)
+        taken.index_copy_(0, at, parts[number].index_select(0, rows[at]))
+    return taken
 
 
 def _bytes_tensor(rows: Iterable[bytes], width: int) -> Tensor:

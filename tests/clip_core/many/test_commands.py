@@ -131,13 +131,17 @@ def test_into_folders_first_as_a_dry_run(
         (["sort", "{cat}", "--labels", "cat", "--out", "{text}/x.csv"], "can't be written"),
         (["sort", "{cat}", "--labels", "cat", "--errors", "{folder}"], "is a folder"),
         (
-            ["sort", "{cat}", "--labels", "cat", "--out", "{empty}/x.csv", "--errors"]
-            + ["{empty}/../empty/x.csv"],
+            [
+                *("sort", "{cat}", "--labels", "cat", "--out", "{empty}/x.csv"),
+                *("--errors", "{empty}/../empty/x.csv"),
+            ],
             "are the same file",
         ),
         (
-            ["sort", "{cat}", "--labels", "cat", "--into", "{empty}", "--yes", "--out"]
-            + ["{empty}/placed.csv"],
+            [
+                *("sort", "{cat}", "--labels", "cat", "--into", "{empty}", "--yes"),
+                *("--out", "{empty}/placed.csv"),
+            ],
             "are the same file",
         ),
         (["duplicates", "{cat}", "--out", "{folder}"], "is a folder"),

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from clip_core.many.compare import BINS, Comparison, Way, calibrate, compare
-from clip_core.many.html_report import write_report
+from clip_core.many.html_report import METHODS, draw_ways, write_report
 from clip_core.many.plots import draw_calibration, draw_confusion
 from training.measures import calibration_error
 
@@ -114,6 +114,26 @@ def test_a_large_difference_is_told() -> None:
 def test_too_few_pictures_are_said_to_be_so() -> None:
     found = simulate([0.7, 0.75], 40, seed=5)
     assert found.sentence.startswith("No difference that 40 pictures can show: ")
+
+
+@pytest.mark.parametrize("answers", [[0], [0] * 4])
+def test_pictures_that_all_tell_the_same_have_no_interval(answers: list[int]) -> None:
+    truth = [0] * len(answers)
+    found = compare([way("a", answers), way("b", answers)], LABELS, truth, named(len(answers)))
+    (difference,) = found.differences
+    assert np.isnan([difference.low, difference.high]).all()
+    assert not difference.is_real
+    assert '<td class="number">+0.0 (–)</td>' in draw_ways(found)
+    assert np.isnan(found.to_frame()["difference_low"][1])
+    assert "p decides" in METHODS
+
+
+def test_a_difference_on_every_picture() -> None:
+    found = compare([way("a", [1] * 8), way("b", [0] * 8)], LABELS, [0] * 8, named(8))
+    assert np.isnan(found.differences[0].low)
+    assert found.sentence == (
+        "“b” is better than “a” by 100.0 points: more than chance (p = 0.008)."
+    )
 
 
 def test_calibration_is_that_of_training() -> None:

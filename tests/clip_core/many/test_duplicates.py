@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import gradio
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from scipy.sparse.csgraph import connected_components
 
 from clip_core import ZeroShotClassifier, open_image
 from clip_core.many.duplicates import default_threshold, find_near_copies, find_odd_ones
@@ -47,6 +49,28 @@ def test_exact_copies_are_near_at_the_highest_threshold() -> None:
     assert [group.rows for group in find_near_copies(features, 1.0)] == [(0, 1, 2)]
 
 
+def test_many_copies_of_one_file_take_little_memory() -> None:
+    """All pairs of them would be 50 million."""
+    features = torch.nn.functional.normalize(torch.randn(2, 8), dim=-1).repeat(5000, 1)
+    tracemalloc.start()
+    groups = find_near_copies(features, 1.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [len(group.rows) for group in groups] == [5000, 5000]
+    assert peak < 50e6
+
+
+def test_groups_are_those_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clip_core.many.duplicates.BLOCK", 5)
+    angles = torch.rand(60, generator=torch.Generator().manual_seed(1)) * 6
+    features = rows(*angles.tolist(), *angles[:10].tolist())
+    near = (features @ features.T >= 0.999 - 1e-6).numpy()
+    _, names = connected_components(near, directed=False)
+    expected = {tuple(np.flatnonzero(names == name)) for name in names}
+    groups = find_near_copies(features, 0.999)
+    assert {group.rows for group in groups} == {rows for rows in expected if len(rows) > 1}
+
+
 @pytest.mark.parametrize("threshold", [0, -1, 1.1])
 def test_thresholds_that_mean_nothing(threshold: float) -> None:
     with pytest.raises(ValueError, match="above 0 and at most 1"):
@@ -58,6 +82,8 @@ def test_the_odd_one_out() -> None:
     odd = find_odd_ones(rows(*angles, 1.5))
     assert [each.row for each in odd] == [40]
     assert odd[0].z_score < -3.5
+    copied = find_odd_ones(rows(1.5, *angles, *[1.5] * 12))  # which makes it no usual one
+    assert [each.row for each in copied] == [0]
     assert find_odd_ones(rows(*angles[:10], 1.5)) == []  # too few to tell what is usual
 
 

@@ -51,8 +51,13 @@ def test_features_are_those_of_the_classifier(
 
 
 def test_nothing_is_computed_twice(
-    tiny: ZeroShotClassifier, store: FeatureStore, photographs: Path, asked: list[int]
+    tiny: ZeroShotClassifier,
+    store: FeatureStore,
+    photographs: Path,
+    asked: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(encode_module, "LONGEST_WAIT", 1e6)
     sources = find_sources([photographs])
     first = list(encode(tiny, sources, store, "crop", workers=2, batch_size=8))
     contents = {each.content for each in first}
@@ -62,6 +67,24 @@ def test_nothing_is_computed_twice(
     assert sum(asked) == len(contents)
     assert all(each.was_kept for each in again)
     assert all(torch.equal(a.features, b.features) for a, b in zip(first, again, strict=True))
+
+
+def test_known_pictures_do_not_wait_for_a_batch(
+    tiny: ZeroShotClassifier,
+    store: FeatureStore,
+    photographs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources = find_sources([photographs])[:12]
+    list(encode(tiny, sources[1:], store, "crop", workers=0))
+    for name, least in (("MOST_ROWS_WAITING", 3), ("LONGEST_WAIT", 0.0)):
+        other = FeatureStore(store.folder, store.dimensions)  # knows all but the first
+        monkeypatch.setattr(encode_module, "LONGEST_WAIT", 1e6)
+        monkeypatch.setattr(encode_module, name, least)
+        read = []
+        encoded = encode(tiny, (read.append(s) or s for s in sources), other, "crop", workers=0)
+        assert next(encoded).source == sources[0]
+        assert len(read) <= 4
 
 
 def test_copies_and_moved_files_are_known_by_content(

@@ -219,7 +219,7 @@ def test_where_the_record_can_not_be_written_nothing_is_done(
 
     monkeypatch.setattr(place, "_write", full)
     into = tmp_path / "into"
-    with pytest.raises(ValueError, match="can't be written.*no space left"):
+    with pytest.raises(ValueError, match=r"can't be written.*no space left"):
         carry_out(plan([(pictures[0], "cat")], into, "move"), "move", into)
     assert Path(pictures[0].path).exists()
 

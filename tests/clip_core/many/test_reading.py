@@ -63,6 +63,21 @@ def test_a_file_that_kills_its_reader_is_found_and_the_others_are_read(paths: li
     assert all(reads[i].squares is not None for i in range(len(paths)) if i not in problems)
 
 
+class Slow:
+    """Takes half a second to arrive at a worker, and is nothing then: the path is read."""
+
+    def __reduce__(self) -> tuple[Any, tuple[float]]:
+        return time.sleep, (0.5,)
+
+
+def test_no_other_file_is_blamed_for_a_crash(paths: list[Path]) -> None:
+    jobs = [job(path, Slow()) for path in paths[:6]]
+    jobs[2] = jobs[3] = job("bomb", Bomb())  # the second comes while the first is sought
+    with Reader(3, NOTHING) as reader:
+        problems = [read.problem for read in reader.read(jobs, ahead=3)]
+    assert problems == [None, None, LOST_WORKER, LOST_WORKER, None, None]
+
+
 def test_workers_end_with_a_parent_that_is_killed(photographs: Path) -> None:
     import subprocess  # noqa: PLC0415
     import sys  # noqa: PLC0415

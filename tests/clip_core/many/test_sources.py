@@ -106,7 +106,7 @@ def test_a_zip_whose_names_are_no_text(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("猫.jpg", b"x")
     path.write_bytes(path.read_bytes().replace("猫".encode(), b"\xe7\x8c\xff"))
-    with pytest.raises(ValueError, match="a.zip' is broken or can't be read: it holds a name"):
+    with pytest.raises(ValueError, match=r"a\.zip' is broken or can't be read: it holds a name"):
         find_sources([path])
 
 
@@ -123,7 +123,7 @@ def test_a_list_without_rights(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     (folder / "list.txt").write_text("b.jpg")
     monkeypatch.setattr("builtins.open", refuse)
-    with pytest.raises(ValueError, match="list.txt' can't be read: permission denied"):
+    with pytest.raises(ValueError, match=r"list\.txt' can't be read: permission denied"):
         find_sources([folder / "list.txt"])
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,42 @@ def test_parts_are_few_however_often_is_written(tmp_path: Path) -> None:
         assert len(reader) == 600
         assert all(torch.equal(reader.get(digest(n)), row(n)) for n in range(600))
         assert all(reader.content_of(stamp(n)) == digest(n) for n in range(600))
+
+
+def test_no_merged_part_is_larger_than_the_largest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LARGEST_PART", 40)
+    with FeatureStore(tmp_path, D) as writer:
+        for number in range(200):
+            writer.put(digest(number % 190), row(number % 190))
+            if number % 5 == 4:
+                writer.flush()
+    sizes = []
+    for path in tmp_path.rglob("*.safetensors"):
+        with safe_open(path, framework="np") as stored:
+            sizes.append(len(stored.get_tensor("content")))
+    assert max(sizes) <= 40
+    assert len(sizes) < 30
+    wanted = [digest(number) for number in (7, 189, 7, 3)]
+    with FeatureStore(tmp_path, D) as reader:
+        assert len(reader) == 190
+        reader.put(digest(500), row(500))
+        assert reader.gather([*wanted, digest(500)])[:, 0].tolist() == [7, 189, 7, 3, 500]
+
+
+def test_a_hundred_thousand_rows_are_gathered_in_a_moment(tmp_path: Path) -> None:
+    contents = [digest(number) for number in range(100_000)]
+    with FeatureStore(tmp_path, D) as writer:
+        for content in contents:
+            writer.put(content, row(1))
+    with FeatureStore(tmp_path, D) as reader:
+        started = time.process_time()
+        assert reader.gather(contents).shape == (100_000, D)
+        taken = time.process_time() - started
+        started = time.process_time()
+        torch.stack([reader.get(content) for content in contents])
+        assert taken < (time.process_time() - started) / 2
 
 
 def test_small_steps_are_gathered(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ import torch
 from clip_core.classifier import ZeroShotClassifier
 
 from .encode import BATCH, BATCH_ON_GPU, Encoded, read_of, run_squares
-from .reading import Job, Read, read_job, read_members
+from .reading import Job, Read, know, prefixes, read_job, read_members
 from .sources import Source
 from .store import FeatureStore
 
+MEMBERS_AT_ONCE = 512  # of a zip that one task reads; a tar is read from front to back by one
 INSTALL = "A run over a cluster needs Ray: pip install 'ray[data]'."
 
 
@@ -33,15 +35,19 @@ class Encoder:
         self.appearance = appearance
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Rows with squares -> the same rows with features instead."""
-        rows = [i for i, squares in enumerate(batch["squares"]) if squares]
+        """Rows with squares -> the same rows with features instead; a content has them once."""
+        first: dict[bytes, int] = {}
+        for i, content in enumerate(batch["content"]):
+            if batch["squares"][i]:
+                first.setdefault(bytes(content), i)
+        rows = list(first.values())
         features = [b""] * len(batch["squares"])
         if rows:
             squares = [_unpack(batch["squares"][i], batch["shape"][i]) for i in rows]
             encoded = run_squares(self.classifier, squares, self.appearance).cpu().numpy()
             for i, row in zip(rows, encoded, strict=True):
                 features[i] = row.tobytes()
-        kept = {name: batch[name] for name in ("number", "content", "stamp", "problem")}
+        kept = {name: batch[name] for name in ("content", "stamp", "problem")}
         return kept | {"features": _column(features)}
 
 
@@ -57,7 +63,9 @@ def encode_with_ray(
 ) -> Iterator[Encoded]:
     """As `encode`, with `workers` processes that have the model; raises ValueError without Ray.
 
-    model: what every worker loads. What the store knows by a file's stamp is not sent anywhere.
+    model: what every worker loads. What the store knows by a file's stamp is not sent anywhere, and
+    what it knows by its content is read there and not decoded. Copies are encoded once in a batch;
+    those in different batches are encoded, and counted, each time.
     """
     try:
         ray: Any = importlib.import_module("ray")  # optional
@@ -65,11 +73,8 @@ def encode_with_ray(
     except ImportError as error:
         raise ValueError(INSTALL) from error
     known = [read_of(source, store) for source in sources]
-    wanted = [
-        {"number": number, "path": source.path, "member": source.member}
-        for number, (source, read) in enumerate(zip(sources, known, strict=True))
-        if read is None
-    ]
+    unknown = [source for source, read in zip(sources, known, strict=True) if read is None]
+    wanted = list(_tasks(unknown))
     done: Iterator[dict[str, Any]] = iter(())
     if wanted:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
@@ -79,19 +84,24 @@ def encode_with_ray(
         context.enable_progress_bars = False
         context.execution_options.preserve_order = True
         size = batch_size or BATCH.get(classifier.device.type, BATCH_ON_GPU)
-        on_gpu = {"num_gpus": 1} if classifier.device.type == "cuda" else {}
-        read_options = {"input_resolution": classifier.input_resolution, "framing": framing}
+        # No core is set aside for a model: as many models as cores would leave none to read with
+        needs = {"num_cpus": 0, "num_gpus": int(classifier.device.type == "cuda")}
+        read_options = {
+            "input_resolution": classifier.input_resolution,
+            "framing": framing,
+            "known": prefixes(store.contents()),
+        }
         dtype = str(classifier.dtype).removeprefix("torch.")
         rows = (
             ray.data.from_items(wanted)
-            .map(_read, fn_kwargs=read_options)
+            .flat_map(_read, fn_kwargs=read_options)
             .map_batches(
                 Encoder,
                 fn_constructor_args=(model, classifier.device.type, dtype, appearance),
                 batch_size=size,
                 batch_format="numpy",
                 concurrency=workers,
-                **on_gpu,
+                **needs,
             )
         )
         done = iter(rows.iter_rows())
@@ -104,12 +114,12 @@ def encode_with_ray(
         if row["problem"]:
             yield Encoded(source, content or None, None, row["problem"], False)
             continue
-        was_kept = content in store
-        store.put(content, torch.frombuffer(bytearray(row["features"]), dtype=torch.float32))
+        if row["features"]:
+            store.put(content, torch.frombuffer(bytearray(row["features"]), dtype=torch.float32))
         if stamp:
             store.note(stamp, content)
         store.flush(at_once=False)
-        yield Encoded(source, content, store.get(content), None, was_kept)
+        yield Encoded(source, content, store.get(content), None, not row["features"])
     store.flush()
 
 
@@ -118,19 +128,45 @@ def _kept(source: Source, read: Read, store: FeatureStore) -> Encoded:
     return Encoded(source, read.content, features, read.problem, features is not None)
 
 
-def _read(row: dict[str, Any], input_resolution: int, framing: str) -> dict[str, Any]:
-    """One picture's place -> its squares, on any machine of the cluster.
+def _tasks(sources: Iterable[Source]) -> Iterator[dict[str, Any]]:
+    """What one task reads: a file, or members of an archive, which is opened once for them.
 
-    What there is none of is empty: Arrow's tables make numbers of None.
+    Paths are absolute: a worker runs in another folder.
     """
-    data, stamp, problem = None, None, None
-    if row["member"] is not None:
-        data, stamp, problem = next(iter(read_members(row["path"], [row["member"]])))
-    job = Job(row["path"], data, stamp, input_resolution, framing)
-    read = Read(problem=problem) if problem else read_job(job)
+    for (path, in_archive), group in groupby(
+        sources, key=lambda source: (source.path, source.member is not None)
+    ):
+        members = [source.member for source in group]
+        size = len(members)
+        if in_archive and path.lower().endswith(".zip"):
+            size = MEMBERS_AT_ONCE
+        for start in range(0, len(members), size):
+            wanted = members[start : start + size] if in_archive else []
+            yield {"path": os.path.abspath(path), "members": wanted}
+
+
+def _read(
+    row: dict[str, Any], input_resolution: int, framing: str, known: np.ndarray
+) -> Iterator[dict[str, Any]]:
+    """What a task reads -> the pictures' squares, on any machine of the cluster.
+
+    known: as for `Reader`. What there is none of is empty: Arrow's tables make numbers of None.
+    """
+    know(known)
+    path = row["path"]
+    if not len(row["members"]):
+        yield _to_row(read_job(Job(path, None, None, input_resolution, framing)))
+        return
+    for data, stamp, problem in read_members(path, row["members"]):
+        read = Read(problem=problem)
+        if data is not None:
+            read = read_job(Job(path, data, stamp, input_resolution, framing))
+        yield _to_row(read)
+
+
+def _to_row(read: Read) -> dict[str, Any]:
     squares = read.squares
     return {
-        "number": row["number"],
         "content": read.content or b"",
         "stamp": read.stamp or b"",
         "problem": read.problem or "",

@@ -108,7 +108,7 @@ class Reader(AbstractContextManager["Reader"]):
         ahead: how many jobs may be under way.
         """
         if not self.workers:
-            _know(self._known)
+            know(self._known)
             for job in jobs:
                 yield job if isinstance(job, Read) else read_job(job)
             return
@@ -187,14 +187,15 @@ def _is_done(future: Future[Read]) -> bool:
 _known = np.empty(0, dtype=np.uint64)
 
 
-def _know(known: np.ndarray) -> None:
+def know(known: np.ndarray) -> None:
+    """Tells this process which contents need no decoding: their `prefixes`."""
     global _known  # noqa: PLW0603  (a worker has no other place for what all its jobs need)
     _known = known
 
 
 def _start_worker(known: np.ndarray) -> None:
     """Runs once in each worker."""
-    _know(known)
+    know(known)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends the workers
     parent = multiprocessing.parent_process()
     assert parent is not None

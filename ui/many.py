@@ -150,7 +150,7 @@ class ManyParts:
             waiting = start.button.click(wait, self.album, shared, **QUICK)
             outputs = [*shared, self.problems, *start.outputs]
             running = waiting.then(
-                self._guarded(start), [*self.asked, *start.inputs], outputs, **MANY
+                self.guarded(start), [*self.asked, *start.inputs], outputs, **MANY
             )
             running.failure(give_up, self.album, shared, **QUICK)
 
@@ -159,7 +159,9 @@ class ManyParts:
         self.stop.click(None, None, self.progress, js=f"() => {said}", **QUICK)
         self.stop.click(_stop, self.album, None, **QUICK)
 
-    def _guarded(self, start: Start) -> Callable[..., Iterator[dict[Any, Any]]]:
+    def guarded(self, start: Start) -> Callable[..., Iterator[dict[Any, Any]]]:
+        """Its run with errors as sentences, each update whole, and the starts off until the end."""
+
         def guarded(album: Album | None, *values: Any) -> Iterator[dict[Any, Any]]:
             # Each update holds those before it: the browser may drop all but the last of several
             shown: dict[Any, Any] = self._switch(album, on=False)

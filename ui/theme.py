@@ -160,6 +160,8 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
   font-size: .75rem; }
 @media (max-width: 640px) { .thumbnails .grid-container {
   grid-template-columns: repeat(2, minmax(0, 1fr)) !important; } }
+/* Below the buttons, which would lie on the plot. */
+#best-confusion img, #best-calibration img { padding-top: 2rem; background: white; }
 .plot-title h3 { margin: 0; font-size: .95rem; }
 .counts { max-width: 40rem; }
 .report p { margin: .3rem 0 .6rem; }

@@ -12,13 +12,13 @@ from typing import Any
 
 from clip_core import CheckpointError, DownloadError
 from clip_core.load import DTYPES
+from ui.album import MAX_FILE_MB
 from ui.languages import translation_script
 from ui.memory import parse_bytes
 from ui.models import Models
 from ui.page import build_page
 from ui.theme import CSS, THEME
 
-MAX_FILE_SIZE = "50mb"
 # On ZeroGPU the processes with a GPU are copies of this one: what is here when the page starts can
 # answer, and nothing else. Its stand-in for CUDA works in the main thread alone, and removes the
 # files that models came from, so that none may be put out of memory and come back.
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
             theme=THEME,
             css=CSS,
             head=translation_script(),
-            max_file_size=MAX_FILE_SIZE,
+            max_file_size=f"{MAX_FILE_MB}mb",
             footer_links=["api", "gradio"],
             run_history=False,  # it would keep each visitor's pictures in their browser
             ssr_mode=False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,10 +30,13 @@ from clip_core.preprocess import squares
 from .question import QuestionError, uploaded_path
 
 MAX_PICTURES = 1000
+MAX_FILE_MB = 50  # an upload, whatever it holds
 BATCH = 8  # pictures between two looks at whether somebody wants to stop
 THUMBNAIL = 320  # pixels of the long side
 READERS = 2  # threads that decode while the model runs
 SECONDS_BETWEEN_REPORTS = 0.7
+NO_PICTURES = "Drop some pictures above first."
+STOPPED = "Stopped. What was done is kept: start again to go on."
 
 # A model, a framing, and whether it is the features that compare pictures with pictures
 Kind = tuple[str, str, bool]
@@ -42,11 +46,16 @@ Run = Callable[[list[np.ndarray]], Tensor]
 
 @dataclass(eq=False)
 class Picture:
-    """One picture. label: what a folder's name or a CSV calls it, if any does."""
+    """One picture.
+
+    short_name: its name without the folders, but for the last where that tells it from another.
+    label: what a folder's name or a CSV calls it, if any does.
+    """
 
     name: str
     path: str
     member: str | None = None
+    short_name: str = ""
     label: str | None = None
     thumbnail: str | None = None
     content: bytes | None = None
@@ -76,36 +85,64 @@ class Progress:
 
 @dataclass(eq=False)
 class Album:
-    """The pictures of one visitor, in the order they came. folder: where thumbnails are written."""
+    """The pictures of one visitor, in the order they came.
+
+    folder: where thumbnails are written. problems: what is wrong with files that came, a sentence
+    each. tables: for each CSV that came, how many of its rows name a picture here, and its rows.
+    stopping: ends `encode` before its next batch. picked: what others like it are looked for.
+    """
 
     folder: Path
     pictures: list[Picture] = field(default_factory=list)
     left_out: int = 0  # pictures beyond `MAX_PICTURES`
+    problems: list[str] = field(default_factory=list)
+    tables: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stopping: bool = False
+    picked: Picture | None = None
 
     def take(self, files: Sequence[Mapping[str, Any]] | None) -> None:
         """Has the pictures of these uploads, and no others; those it had keep what is known.
 
         files: gradio's file data: pictures, zips of pictures (in them a folder's name is its
-        pictures' label) and CSVs (picture, label). Raises QuestionError, with one sentence; then
-        the album is as it was.
+        pictures' label) and CSVs (picture, label). What is wrong with one is among the `problems`,
+        and the others are taken.
         """
         had = {(picture.path, picture.member): picture for picture in self.pictures}
         pictures: list[Picture] = []
-        labels: dict[str, str] = {}
+        tables: dict[str, dict[str, str]] = {}
+        problems = []
         for file in files or ():
-            path = uploaded_path(file)
-            name = str(file.get("orig_name") or Path(path).name)
-            if name.lower().endswith(".csv"):
-                labels |= read_labels(path, name)
-            elif name.lower().endswith(".zip"):
-                pictures += [had.get((p.path, p.member), p) for p in _unzipped(path, name)]
-            else:
-                pictures.append(had.get((path, None)) or Picture(name, path))
+            try:
+                path = uploaded_path(file)
+                name = str(file.get("orig_name") or Path(path).name)
+                if name.lower().endswith(".csv"):
+                    tables[name] = read_labels(path, name)
+                elif name.lower().endswith(".zip"):
+                    pictures += [had.get((p.path, p.member), p) for p in _unzipped(path, name)]
+                else:
+                    pictures.append(had.get((path, None)) or Picture(name, path))
+            except QuestionError as error:
+                problems.append(str(error))
+        labels = {picture: label for table in tables.values() for picture, label in table.items()}
+        alike = Counter(_base(picture) for picture in pictures)
         for picture in pictures:
-            listed = labels.get(picture.name, labels.get(Path(picture.name).name))
-            picture.label = listed if labels else _folder(picture)
+            listed = labels.get(picture.name, labels.get(_base(picture)))
+            picture.label = listed if tables else _folder(picture)
+            places = 1 if alike[_base(picture)] == 1 else 2
+            picture.short_name = "/".join(picture.name.split("/")[-places:])
+        named = {name for picture in pictures for name in (picture.name, _base(picture))}
+        self.tables = {name: (len(named & {*table}), len(table)) for name, table in tables.items()}
+        self.problems = list(dict.fromkeys(problems))
         self.pictures = pictures[:MAX_PICTURES]
         self.left_out = len(pictures) - len(self.pictures)
+        if self.picked not in self.pictures:
+            self.picked = None
+
+    @property
+    def labels(self) -> list[str]:
+        """The pictures' labels; none where there is one alone, which tells nothing."""
+        found = sorted({picture.label for picture in self.pictures if picture.label})
+        return found if len(found) > 1 else []
 
     def encoded(self, kind: Kind) -> list[Picture]:
         """The pictures that have features of this kind."""
@@ -122,6 +159,7 @@ class Album:
         """Encodes what has no features of this kind yet, and reports now and then.
 
         A picture that can't be read has a problem, and stops nothing. Copies are computed once.
+        Ends early when somebody sets `stopping`.
         """
         known = {
             picture.content: picture.features[kind]
@@ -136,7 +174,7 @@ class Album:
         yield Progress(done, total, 0, 0.0)
         with ThreadPoolExecutor(READERS) as pool:
             looked = iter(_ahead(pool, self._looks(missing, input_resolution, kind[1])))
-            while batch := list(islice(looked, BATCH)):
+            while not self.stopping and (batch := list(islice(looked, BATCH))):
                 fresh = {
                     picture.content: seen
                     for picture, seen in batch
@@ -149,7 +187,8 @@ class Album:
                         picture.features[kind] = known[picture.content]
                 done += len(batch)
                 new += len(batch)
-                if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS or done == total:
+                is_due = time.monotonic() - reported > SECONDS_BETWEEN_REPORTS
+                if is_due or done == total or self.stopping:
                     reported = time.monotonic()
                     yield Progress(done, total, new, reported - started)
 
@@ -227,6 +266,10 @@ def _unzipped(path: str, name: str) -> list[Picture]:
         inside = (source.member or "").replace("\\", "/")
         found.append(Picture(inside, path, source.member, problem=source.problem))
     return found
+
+
+def _base(picture: Picture) -> str:
+    return picture.name.rpartition("/")[2]
 
 
 def _folder(picture: Picture) -> str | None:

@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
+import torch
+from torch import Tensor
 
 from clip_core.many.compare import Comparison, Way, compare
 from clip_core.many.evaluate import ask_ways, check_ways
-from clip_core.many.html_report import DISAGREEMENTS, draw_ways, write_report
+from clip_core.many.html_report import DISAGREEMENTS, METHODS, draw_ways, write_report
 from clip_core.many.labelled import OWN, Wording, parse_wording
 from clip_core.many.plots import draw_calibration, draw_confusion
 from clip_core.many.tables import to_csv
 
-from .album import Album, Kind, Picture
+from .album import NO_PICTURES, STOPPED, Album, Kind, Picture
 from .form import template_choices
 from .pictures import items, lay_out_gallery
-from .question import CUSTOM, Question, QuestionError, model_errors, templates_for
+from .question import CUSTOM, IncompleteError, Question, QuestionError, model_errors, templates_for
 from .zerogpu import on_gpu
 
 if TYPE_CHECKING:
@@ -43,7 +45,9 @@ class Outcome(NamedTuple):
     answers: gr.DownloadButton
     said: gr.HTML
     gallery: gr.Gallery
+    confusion_title: gr.HTML
     confusion: gr.Image
+    calibration_title: gr.HTML
     calibration: gr.Image
 
 
@@ -83,15 +87,14 @@ def build_best_prompt_tab(parts: ManyParts) -> None:
 
     @on_gpu
     def ask(
-        album: Album,
         kind: Kind,
+        features: Tensor,
         labels: list[str],
         chosen: dict[str, tuple[str, ...]],
         wordings: list[Wording],
         several: bool,
     ) -> list[Way]:
         asked = Question("", "", tuple(labels), "", [], kind[0])
-        features = album.features(kind)
         with model_errors(asked), parts.models.use(kind[0]) as classifier:
             shown = kind[0] if several else None
             return list(ask_ways(classifier, features, labels, chosen, wordings, shown))
@@ -106,28 +109,25 @@ def build_best_prompt_tab(parts: ManyParts) -> None:
             check_ways(len(asked) * len(sets) * len(wordings))
         except ValueError as error:
             raise QuestionError(str(error)) from error
+        check_labels(album)
         ready(parts, asked)
-        if album is not None and not any(picture.label for picture in album.pictures):
-            raise QuestionError("These pictures have no labels. " + HOW)
-        ways: list[Way] = []
-        for model in asked:
-            kind = parts.choose(words, model).kind
+        kinds = [parts.choose(words, model).kind for model in asked]
+        for kind in kinds:
             yield from parts.begin(album, kind)
-            assert album is not None
-            labels = sorted({p.label for p in album.pictures if p.label})
-            ways += ask(album, kind, labels, sets, wordings, len(asked) > 1)
         assert album is not None
-        encoded = album.encoded(kind)
-        comparison = compare_ways(ways, labels, encoded)
-        labelled = [picture for picture in encoded if picture.label]
-        yield show(parts.folder, outcome, labelled, comparison, asked)
+        # Stopped on the way, models may not have seen the same pictures
+        known = [p for p in album.pictures if p.label and all(kind in p.features for kind in kinds)]
+        if album.stopping and not known:
+            raise IncompleteError(STOPPED)
+        ways: list[Way] = []
+        for kind in kinds:
+            features = torch.stack([p.features[kind] for p in known])
+            ways += ask(kind, features, album.labels, sets, wordings, len(asked) > 1)
+        comparison = compare_ways(ways, album.labels, known)
+        yield show(parts.folder, outcome, known, comparison, asked)
 
-    parts.on(
-        [start.click],
-        run,
-        [templates, models, wording],
-        list(outcome),
-    )
+    parts.results += outcome
+    parts.on(start, run, [templates, models, wording], list(outcome))
 
 
 def _lay_out_outcome() -> Outcome:
@@ -145,21 +145,31 @@ def _lay_out_outcome() -> Outcome:
     said = gr.HTML("", elem_id="best-said", elem_classes="bare")
     gallery = lay_out_gallery("best-gallery")
     with gr.Row():
-        confusion = gr.Image(
-            label="Right labels in rows, answers in columns",
-            interactive=False,
-            visible=False,
-            buttons=["download", "fullscreen"],
-            elem_id="best-confusion",
-        )
-        calibration = gr.Image(
-            label="Do the probabilities mean what they say?",
-            interactive=False,
-            visible=False,
-            buttons=["download", "fullscreen"],
-            elem_id="best-calibration",
-        )
-    return Outcome(verdict, report, table, answers, said, gallery, confusion, calibration)
+        with gr.Column(min_width=260):
+            confusion = _lay_out_plot("Right labels in rows, answers in columns", "best-confusion")
+        with gr.Column(min_width=260):
+            calibration = _lay_out_plot(
+                "Do the probabilities mean what they say?", "best-calibration"
+            )
+    return Outcome(verdict, report, table, answers, said, gallery, *confusion, *calibration)
+
+
+def _lay_out_plot(title: str, name: str) -> tuple[gr.HTML, gr.Image]:
+    """A plot below its title: gradio's own label would lie on the plot."""
+    above = gr.HTML("", elem_classes=["bare", "plot-title"])
+    plot = gr.Image(
+        show_label=False,
+        alt_text=title,
+        interactive=False,
+        visible=False,
+        buttons=["download", "fullscreen"],
+        elem_id=name,
+    )
+    return above, plot
+
+
+def _title(plot: gr.Image) -> str:
+    return f"<h3>{plot.alt_text}</h3>"
 
 
 def show(
@@ -187,7 +197,20 @@ def show(
             component: gr.update(value=str(path), visible=True)
             for component, path in zip(files, paths, strict=True)
         },
+        outcome.confusion_title: _title(outcome.confusion),
+        outcome.calibration_title: _title(outcome.calibration),
     }
+
+
+def check_labels(album: Album | None) -> None:
+    """Raises QuestionError for pictures that have no two labels."""
+    if album is None or not album.pictures:
+        raise QuestionError(NO_PICTURES)
+    if album.labels:
+        return
+    if any(picture.label for picture in album.pictures):
+        raise QuestionError("All are in one folder, so they have no labels to compare. " + HOW)
+    raise QuestionError("These pictures have no labels. " + HOW)
 
 
 def ready(parts: ManyParts, models: Sequence[str]) -> None:
@@ -200,13 +223,11 @@ def ready(parts: ManyParts, models: Sequence[str]) -> None:
         raise QuestionError(f"{away[0]} is on its way: press Compare in a moment.")
 
 
-def compare_ways(ways: list[Way], labels: list[str], encoded: list[Picture]) -> Comparison:
-    """Compares ways on those of the encoded pictures that have a label. Raises QuestionError."""
-    rows = [row for row, picture in enumerate(encoded) if picture.label]
-    known = [Way(way.name, way.logits[rows]) for way in ways]
-    truth = [labels.index(str(encoded[row].label)) for row in rows]
+def compare_ways(ways: list[Way], labels: list[str], pictures: list[Picture]) -> Comparison:
+    """Compares ways on labelled pictures. Raises QuestionError, with one sentence."""
+    truth = [labels.index(str(picture.label)) for picture in pictures]
     try:
-        return compare(known, labels, truth, [encoded[row].name for row in rows])
+        return compare(ways, labels, truth, [picture.name for picture in pictures])
     except ValueError as error:
         raise QuestionError(str(error)) from error
 
@@ -239,6 +260,7 @@ def draw_verdict(comparison: Comparison) -> str:
     return (
         f'<p class="verdict" role="status">{escape(comparison.sentence)}</p>{warned}'
         f"{draw_ways(comparison)}"
+        f"<details><summary>What the columns mean</summary><p>{escape(METHODS)}</p></details>"
     )
 
 

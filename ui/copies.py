@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from torch import Tensor
 
 from clip_core.many.duplicates import (
     COLUMNS,
@@ -19,7 +20,7 @@ from clip_core.many.duplicates import (
     to_columns,
 )
 
-from .album import Album
+from .album import Album, Picture
 from .notes import note
 from .pictures import SHOWN_AT_ONCE, items, lay_out_downloads, lay_out_gallery, write_tables
 
@@ -54,31 +55,44 @@ def build_copies_tab(parts: ManyParts) -> None:
         pictures, features = album.encoded(kind), album.features(kind)
         groups, odd_ones = find_near_copies(features, least), find_odd_ones(features)
         members = [
-            (number, pictures[row], similarity)
+            (pictures[row], f"group {number} · {similarity:.2f}")
             for number, group in enumerate(groups, start=1)
-            for row, similarity in zip(group.rows, group.similarities, strict=True)
-        ][:SHOWN_AT_ONCE]
+            for row, similarity in zip(group.rows, closest(features, group), strict=True)
+        ]
         names, contents = [p.name for p in pictures], [p.content for p in pictures]
         columns = to_columns(names, contents, groups, odd_ones)
         paths = write_tables(parts.folder, "copies-and-odd-ones", COLUMNS, columns)
-        captions = [f"{number}: {similarity:.3f}" for number, _, similarity in members]
-        strange = [pictures[each.row] for each in odd_ones][:SHOWN_AT_ONCE]
-        likeness = [f"{each.similarity:.3f}" for each in odd_ones][:SHOWN_AT_ONCE]
+        strange = [(pictures[each.row], f"{each.similarity:.2f}") for each in odd_ones]
         yield {
             said: note(describe_groups(groups)),
-            copies: gr.update(
-                value=items([picture for _, picture, _ in members], captions),
-                visible=bool(members),
-            ),
+            copies: fill(members),
             odd_said: note(describe_odd_ones(odd_ones, len(pictures))),
-            odd: gr.update(value=items(strange, likeness), visible=bool(strange)),
+            odd: fill(strange),
             **{
                 file: gr.update(value=path, visible=True)
                 for file, path in zip(files, paths, strict=True)
             },
         }
 
-    parts.on([start.click], run, [threshold], [said, copies, odd_said, odd, *files])
+    results = [said, copies, odd_said, odd, *files]
+    parts.results += results
+    parts.on(start, run, [threshold], results)
+
+
+def closest(features: Tensor, group: Group) -> list[float]:
+    """How similar each picture of a group is to the one of the others that is most like it.
+
+    A chain of pairs makes a group: its first may be less similar than the threshold to its last.
+    """
+    rows = features[list(group.rows)]
+    return (rows @ rows.T).fill_diagonal_(-1).amax(dim=1).tolist()
+
+
+def fill(found: list[tuple[Picture, str]]) -> Any:
+    """The update of a gallery that shows the first of these pictures, each with a caption."""
+    shown = found[:SHOWN_AT_ONCE]
+    value = items([picture for picture, _ in shown], [caption for _, caption in shown])
+    return gr.update(value=value, visible=bool(shown))
 
 
 def describe_groups(groups: list[Group]) -> str:
@@ -89,8 +103,8 @@ def describe_groups(groups: list[Group]) -> str:
     copies = "1 copy" if too_many == 1 else f"{too_many:,} copies"
     where = "1 group" if len(groups) == 1 else f"{len(groups):,} groups"
     return (
-        f"{copies} too many, in {where}. Below each picture stand its "
-        "group and how similar it is to the group’s first."
+        f"{copies} too many, in {where}. Below each picture stand its group and how similar the "
+        f"most similar other is.{describe_cut(sum(len(group.rows) for group in groups))}"
     )
 
 
@@ -102,5 +116,12 @@ def describe_odd_ones(odd_ones: list[OddOne], count: int) -> str:
         return "No odd ones out: each picture has others like it."
     return (
         f"{len(odd_ones):,} odd ones out, oddest first. Below each stands its mean similarity to "
-        "its nearest neighbours."
+        f"its nearest neighbours.{describe_cut(len(odd_ones))}"
     )
+
+
+def describe_cut(count: int) -> str:
+    """That not all of so many pictures are shown; nothing where they are."""
+    if count <= SHOWN_AT_ONCE:
+        return ""
+    return f" {SHOWN_AT_ONCE} of {count:,} are shown; the table has all."

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
+from torch import Tensor
 
 from clip_core.many.find import ExactIndex, make_query
 from prompts import TemplateError, fill_all
 
-from .album import Album
-from .pictures import items, lay_out_gallery
-from .question import Question, QuestionError, model_errors, templates_for
+from .album import STOPPED, Album, Picture
+from .pictures import LONGEST_CAPTION, items, lay_out_gallery
+from .question import IncompleteError, Question, QuestionError, model_errors, shorten, templates_for
 from .zerogpu import on_gpu
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 TOP = 24
 LONGEST_PHRASE = 300
+CLOSE_PREVIEW = """() => document.querySelector('#find-gallery .preview')?.dispatchEvent(
+  new KeyboardEvent('keydown', { code: 'Escape', bubbles: true }))"""
+PICK_FIRST = "More like a picture: click one first"
 
 
 def build_find_tab(parts: ManyParts) -> None:
@@ -42,54 +46,68 @@ def build_find_tab(parts: ManyParts) -> None:
             scale=2,
             min_width=160,
         )
-    with gr.Row():
-        start = gr.Button("Find", variant="primary", elem_id="find-start")
-        like = gr.Button(
-            "More like the chosen picture", interactive=False, elem_id="find-like", min_width=200
-        )
+    start = gr.Button("Find", variant="primary", elem_id="find-start")
     gallery = lay_out_gallery("find-gallery")
-    shown = gr.State([])  # the pictures in the gallery, by their numbers in the album
-    picked = gr.State(None)
+    like = gr.Button(PICK_FIRST, size="sm", visible=False, interactive=False, elem_id="find-like")
+    shown = gr.State([])  # the pictures in the gallery
+    parts.results += [gallery, like]
 
     @on_gpu
     def search(
-        album: Album, chosen: Chosen, phrase: str, minus: str, number: int | None
+        album: Album, chosen: Chosen, phrase: str, minus: str, like: Tensor | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        return search_album(parts, album, chosen, phrase, minus, number)
+        return search_album(parts, album, chosen, phrase, minus, like)
 
-    def run(album: Album | None, *values: Any) -> Iterator[dict[Any, Any]]:
-        *words, wanted, without, number = values
+    def run(
+        album: Album | None, words: Sequence[Any], phrase: str, minus: str, picked: Picture | None
+    ) -> Iterator[dict[Any, Any]]:
         chosen = parts.choose(words)
-        if number is None and not (wanted or "").strip():
-            raise QuestionError("Type what to look for.")
         yield from parts.begin(album, chosen.kind)
         assert album is not None
-        scores, rows = search(album, chosen, wanted, without, number)
+        if picked is not None and chosen.kind not in picked.features:
+            raise QuestionError(picked.problem) if picked.problem else IncompleteError(STOPPED)
+        features = None if picked is None else picked.features[chosen.kind]
+        scores, rows = search(album, chosen, phrase, minus, features)
         pictures = album.encoded(chosen.kind)
         found = [pictures[row] for row in rows]
         captions = [f"{place}. {score:.3f}" for place, score in enumerate(scores, start=1)]
+        album.picked = None
         yield {
             gallery: gr.update(value=items(found, captions), visible=True, selected_index=None),
-            shown: [album.pictures.index(picture) for picture in found],
-            picked: None,
-            like: gr.update(interactive=False),
+            shown: found,
+            like: gr.update(value=PICK_FIRST, visible=True),
         }
 
-    outputs = [gallery, shown, picked, like]
+    def by_words(album: Album | None, *values: Any) -> Iterator[dict[Any, Any]]:
+        *words, phrase, minus = values
+        if not (phrase or "").strip():
+            raise QuestionError("Type what to look for.")
+        yield from run(album, words, phrase, minus, None)
 
-    def by_words(*values: Any) -> Iterator[dict[Any, Any]]:
-        yield from run(*values, None)
+    def by_picture(album: Album | None, *values: Any) -> Iterator[dict[Any, Any]]:
+        *words, minus = values
+        if album is None or album.picked is None:
+            raise QuestionError("This picture is no longer here: choose another.")
+        yield from run(album, words, "", minus, album.picked)
 
-    parts.on([start.click, phrase.submit, minus.submit], by_words, [phrase, minus], outputs)
-    parts.on([like.click], run, [phrase, minus, picked], outputs)
+    outputs = [gallery, shown, like]
+    parts.on(start, by_words, [phrase, minus], outputs)
+    parts.on(like, by_picture, [minus], outputs, lambda album: bool(album and album.picked))
+    # Else the next pictures would be seen with a chosen one, though none of them is
+    gr.on([start.click, like.click], None, js=CLOSE_PREVIEW, api_visibility="private")
+    # Enter presses the button, which is off while a run goes
+    press = "() => document.querySelector('#find-start').click()"
+    gr.on([phrase.submit, minus.submit], None, js=press, api_visibility="private")
 
-    def pick(shown: list[int], chosen: gr.SelectData) -> tuple[int, Any]:
-        return shown[chosen.index], gr.update(interactive=True)
+    def pick(album: Album, shown: list[Picture], chosen: gr.SelectData) -> Any:
+        album.picked = shown[chosen.index]
+        name = shorten(album.picked.short_name, LONGEST_CAPTION)
+        return gr.update(value=f"More like {name}", interactive=True)
 
     gallery.select(
         pick,
-        shown,
-        [picked, like],
+        [parts.album, shown],
+        like,
         queue=False,
         show_progress="hidden",
         api_visibility="private",
@@ -97,14 +115,14 @@ def build_find_tab(parts: ManyParts) -> None:
 
 
 def search_album(
-    parts: ManyParts, album: Album, chosen: Chosen, phrase: str, minus: str, number: int | None
+    parts: ManyParts, album: Album, chosen: Chosen, phrase: str, minus: str, like: Tensor | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores and rows of the encoded pictures that fit best.
 
-    number: a picture of the album, to find others like it; None to go by the phrase. Raises
+    like: the features of a picture, to find others like it; None to go by the phrase. Raises
     QuestionError, with one sentence.
     """
-    phrases = [phrase.strip()] if number is None else []
+    phrases = [phrase.strip()] if like is None else []
     others = [minus.strip()] if (minus or "").strip() else []
     try:
         templates = templates_for(chosen.template)
@@ -115,7 +133,7 @@ def search_album(
         query = make_query(
             classifier,
             fill_all(templates, phrases),
-            [] if number is None else [album.pictures[number].features[chosen.kind]],
+            [] if like is None else [like],
             fill_all(templates, others),
         )
     return ExactIndex(album.features(chosen.kind)).search(query.cpu(), TOP)

@@ -5,6 +5,7 @@ What the tabs within it share: the pictures, the labels, how far the model is, a
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
@@ -19,26 +20,29 @@ from torch import Tensor
 from clip_core.many.encode import run_squares
 from clip_core.many.sources import PICTURE_SUFFIXES
 
-from .album import MAX_PICTURES, Album, Kind, Progress
+from .album import MAX_FILE_MB, MAX_PICTURES, NO_PICTURES, STOPPED, Album, Kind, Progress
 from .best_prompt import build_best_prompt_tab
 from .copies import build_copies_tab
 from .find import build_find_tab
 from .form import QuestionParts
 from .models import Models
 from .notes import note
-from .question import BEST, CUSTOM, QuestionError
+from .pictures import draw_problems
+from .question import BEST, CUSTOM, IncompleteError, QuestionError, shorten
 from .sort import build_sort_tab
 from .zerogpu import on_gpu
 
 # One such run at a time: it takes its turns with those who ask about one picture.
 MANY: dict[str, Any] = {
     "preprocess": False,
-    "trigger_mode": "always_last",
     "concurrency_id": "many",
     "concurrency_limit": 1,
     "show_progress": "hidden",
     "api_visibility": "private",
 }
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+CHOSEN = "The template, the model and the square are those chosen under Classify."
+LIMITS = note(f"{MAX_FILE_MB} MB a file at most, zips too. " + CHOSEN)
 
 
 class Chosen(NamedTuple):
@@ -54,16 +58,26 @@ class Chosen(NamedTuple):
         return self.model, self.framing, False
 
 
+class Start(NamedTuple):
+    """A button that begins a run. is_ready: whether it can be pressed while nothing runs."""
+
+    button: gr.Button
+    run: Callable[..., Iterator[dict[Any, Any]]]
+    inputs: list[Any]
+    outputs: list[Any]
+    is_ready: Callable[[Album | None], bool]
+
+
 class ManyParts:
     """What the tabs share: components, and the run that they all begin with."""
 
     def __init__(self, models: Models, question: QuestionParts) -> None:
         self.models = models
-        self._question = question
+        self.question = question
         with gr.Row():
             with gr.Column(scale=5, min_width=280):
                 self.files = gr.File(
-                    label=f"Pictures, or a zip of them; at most {MAX_PICTURES:,}",
+                    label=f"Pictures or zips, {MAX_PICTURES:,} at most",
                     file_count="multiple",
                     file_types=[*PICTURE_SUFFIXES, ".zip", ".csv"],
                     height=160,
@@ -71,19 +85,15 @@ class ManyParts:
                     elem_classes="theirs",
                 )
             with gr.Column(scale=6, min_width=280):
-                self.labels = gr.Textbox(
-                    label="Labels: one a line, or on one line with commas",
-                    info="The same as under Classify, as are the template, the model and the "
-                    "square",
-                    lines=5,
-                    max_lines=5,
-                    elem_id="many-labels",
-                )
-        self.progress = gr.HTML("", elem_id="many-progress", elem_classes="bare")
-        self.stop = gr.Button("Stop", size="sm", visible=False, elem_id="many-stop")
+                gr.HTML(LIMITS, elem_id="many-limits", elem_classes="bare")
+                self.progress = gr.HTML("", elem_id="many-progress", elem_classes="bare")
+                self.stop = gr.Button("Stop", size="sm", visible=False, elem_id="many-stop")
+                self.problems = gr.HTML("", elem_id="many-problems", elem_classes="bare")
         self.album = gr.State(None)
         self.folder = Path(self.files.GRADIO_CACHE)
-        self.runs: list[Any] = []
+        self.results: list[Component | gr.Row] = []  # what other pictures make out of date
+        self._starts: list[Start] = []
+        self._going = 0  # runs, of anybody
 
         @on_gpu
         def run(kind: Kind, batch: list[np.ndarray]) -> Tensor:
@@ -95,44 +105,93 @@ class ManyParts:
     @property
     def asked(self) -> list[Component]:
         """The inputs of every run: `begin` takes their values."""
-        menu = self._question.menu
+        menu = self.question.menu
         return [
             self.album,
-            self._question.template,
-            self._question.custom,
+            self.question.template,
+            self.question.custom,
             menu.model,
             menu.answered,
-            self._question.framing,
+            self.question.framing,
         ]
 
     def on(
-        self, events: Sequence[Any], run: Callable[..., Any], inputs: list[Any], outputs: list[Any]
+        self,
+        button: gr.Button,
+        run: Callable[..., Iterator[dict[Any, Any]]],
+        inputs: list[Any],
+        outputs: list[Any],
+        is_ready: Callable[[Album | None], bool] = lambda album: True,
     ) -> None:
-        """Wires a run, a generator of updates, so that it can be stopped.
+        """Has a button begin a run, a generator of updates, once `wire` is called.
 
         run takes the values of `asked`, then those of `inputs`.
         """
+        self._starts.append(Start(button, run, inputs, outputs, is_ready))
 
-        def guarded(*values: Any) -> Iterator[dict[Any, Any]]:
+    def wire(self) -> None:
+        """Wires all runs: each turns every start off until it ends, so that none waits unseen."""
+        shared = [self.progress, self.stop, *(start.button for start in self._starts)]
+
+        def wait(album: Album | None) -> dict[Any, Any]:
+            if album is not None:
+                album.stopping = False
+            said = "Waiting for another run to end …" if self._going else "Starting …"
+            return {
+                self.progress: note(said),
+                self.stop: gr.update(visible=self._going > 0),
+                **self._switch(album, on=False),
+            }
+
+        def give_up(album: Album | None) -> dict[Any, Any]:
+            return {self.progress: "", self.stop: _hidden(), **self._switch(album, on=True)}
+
+        for start in self._starts:
+            waiting = start.button.click(wait, self.album, shared, **QUICK)
+            outputs = [*shared, self.problems, *start.outputs]
+            running = waiting.then(
+                self.guarded(start), [*self.asked, *start.inputs], outputs, **MANY
+            )
+            running.failure(give_up, self.album, shared, **QUICK)
+
+        # Said in the browser, before the run can say that it ended
+        said = json.dumps(note("Stopping …"))
+        self.stop.click(None, None, self.progress, js=f"() => {said}", **QUICK)
+        self.stop.click(_stop, self.album, None, **QUICK)
+
+    def guarded(self, start: Start) -> Callable[..., Iterator[dict[Any, Any]]]:
+        """Its run with errors as sentences, each update whole, and the starts off until the end."""
+
+        def guarded(album: Album | None, *values: Any) -> Iterator[dict[Any, Any]]:
             # Each update holds those before it: the browser may drop all but the last of several
-            shown: dict[Any, Any] = {}
+            shown: dict[Any, Any] = self._switch(album, on=False)
+            pictures = album.pictures if album is not None else []
+            self._going += 1
             try:
-                for update in run(*values):
-                    shown |= update
+                for update in start.run(album, *values):
+                    _merge(shown, update)
                     yield _fresh(shown)
             except QuestionError as error:
-                shown[self.progress] = note(str(error), problem=True)
-            yield _fresh(shown | {self.stop: _hidden()})
+                is_wrong = not isinstance(error, IncompleteError)
+                shown[self.progress] = note(str(error), problem=is_wrong)
+            finally:
+                self._going -= 1
+            _merge(shown, {self.stop: _hidden(), **self._switch(album, on=True)})
+            if album is not None and album.pictures is not pictures:
+                _merge(shown, self.hide([each for each in self.results if each in start.outputs]))
+            yield _fresh(shown)
 
-        self.runs.append(
-            gr.on(
-                events,
-                guarded,
-                [*self.asked, *inputs],
-                [self.progress, self.stop, *outputs],
-                **MANY,
-            )
-        )
+        return guarded
+
+    def _switch(self, album: Album | None, on: bool) -> dict[Any, Any]:
+        return {
+            start.button: gr.update(interactive=on and start.is_ready(album))
+            for start in self._starts
+        }
+
+    def hide(self, results: Sequence[Component | gr.Row]) -> dict[Any, Any]:
+        """The updates that put results out of sight."""
+        return {each: "" if isinstance(each, gr.HTML) else _hidden() for each in results}
 
     def begin(self, album: Album | None, kind: Kind) -> Iterator[dict[Any, Any]]:
         """Encodes the pictures, telling how far it is; afterwards `album` has their features.
@@ -140,7 +199,7 @@ class ManyParts:
         Raises QuestionError, with one sentence.
         """
         if album is None or not album.pictures:
-            raise QuestionError("Drop some pictures above first.")
+            raise QuestionError(NO_PICTURES)
         with self.models.use(kind[0]) as classifier:
             resolution = classifier.input_resolution
 
@@ -148,11 +207,17 @@ class ManyParts:
             return self._run(kind, batch)
 
         for progress in album.encode(kind, resolution, run):
+            bad = sum(picture.problem is not None for picture in album.pictures)
             yield {
-                self.progress: draw_progress(progress),
+                self.progress: draw_progress(progress, bad),
+                self.problems: draw_problems(album.pictures),
                 self.stop: gr.update(visible=progress.done < progress.total),
             }
-        if not album.encoded(kind):
+        if album.stopping:
+            if not album.encoded(kind):
+                raise IncompleteError(STOPPED)
+            yield {self.progress: note(STOPPED)}
+        elif not album.encoded(kind):
             reason = next((p.problem for p in album.pictures if p.problem), "")
             raise QuestionError(f"None of these pictures can be read. {reason}".strip())
 
@@ -175,68 +240,68 @@ def build_many_tab(models: Models, question: QuestionParts, tab: gr.Tab) -> None
     parts = ManyParts(models, question)
     with gr.Tabs(elem_id="many"):
         with gr.Tab("Sort", id="sort"):
-            show_sorted = build_sort_tab(parts)
+            own_labels = build_sort_tab(parts, tab)
         with gr.Tab("Find", id="find"):
             build_find_tab(parts)
         with gr.Tab("Copies", id="copies"):
             build_copies_tab(parts)
         with gr.Tab("Best prompt", id="best-prompt"):
             build_best_prompt_tab(parts)
+    parts.wire()
 
-    def take(album: Album | None, files: Any) -> tuple[Album, str]:
+    def take(album: Album | None, files: Any) -> dict[Any, Any]:
         # A folder of the visitor's own, where gradio deletes what is a day old
         album = album or Album(Path(tempfile.mkdtemp(dir=_made(parts.folder))))
-        try:
-            album.take(files)
-        except QuestionError as error:
-            return album, note(str(error), problem=True)
-        return album, describe(album)
+        album.stopping = True  # a run over the pictures that were there
+        album.take(files)
+        return {
+            parts.album: album,
+            parts.progress: describe(album),
+            parts.problems: "",
+            own_labels: gr.update(visible=bool(album.labels)),
+            **parts.hide(parts.results),
+        }
 
-    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     parts.files.change(
         take,
         [parts.album, parts.files],
-        [parts.album, parts.progress],
+        [parts.album, parts.progress, parts.problems, own_labels, *parts.results],
         preprocess=False,
         concurrency_id="many-files",
         concurrency_limit=4,
-        **quick,
+        show_progress="hidden",
+        api_visibility="private",
     )
-    tab.select(None, question.labels, parts.labels, js="(labels) => labels", **quick)
-    parts.labels.blur(
-        None,
-        parts.labels,
-        [question.labels, question.typed_labels],
-        js="(labels) => [labels, labels]",
-        **quick,
-    )
-    parts.stop.click(
-        lambda: (note("Stopped. What was done is kept: start again to go on."), _hidden()),
-        None,
-        [parts.progress, parts.stop],
-        cancels=parts.runs,
-        **quick,
-    ).then(show_sorted[0], *show_sorted[1:], queue=False, **quick)
 
 
 def describe(album: Album) -> str:
-    """HTML: how many pictures there are, and what was left out."""
+    """HTML: how many pictures there are, what was left out, and what is wrong."""
     count = len(album.pictures)
-    if not count:
-        return ""
-    said = "1 picture." if count == 1 else f"{count:,} pictures."
+    said = []
+    if count:
+        said.append("1 picture." if count == 1 else f"{count:,} pictures.")
     if album.left_out:
-        said += f" {album.left_out:,} more are left out: the page takes {MAX_PICTURES:,}."
-    labelled = {picture.label for picture in album.pictures if picture.label}
-    if labelled:
-        said += f" They are labelled, with {len(labelled):,} labels."
-    return note(said)
+        said.append(f"{album.left_out:,} more are left out: the page takes {MAX_PICTURES:,}.")
+    if album.labels:
+        said.append(f"They are labelled, with {len(album.labels):,} labels.")
+    for name, (named, rows) in album.tables.items():
+        table = shorten(name)
+        if count:
+            said.append(f"{named:,} of {rows:,} rows of {table} name one of these pictures.")
+        else:
+            said.append(f"Drop the pictures that {table} names, too.")
+    wrong = "".join(note(problem, problem=True) for problem in album.problems)
+    return (note(" ".join(said)) if said else "") + wrong
 
 
-def draw_progress(progress: Progress) -> str:
-    """HTML: how many pictures are done, how fast it goes, and how long it will take."""
-    said = f"{progress.done:,} of {progress.total:,} pictures"
-    if progress.done < progress.total:
+def draw_progress(progress: Progress, bad: int) -> str:
+    """HTML: how many pictures are done, how fast it goes, and how long it will take.
+
+    bad: of those done, the ones that can't be read.
+    """
+    read, total = progress.done - bad, progress.total
+    said = f"{read:,} of {total:,} pictures"
+    if progress.done < total:
         left = progress.seconds_left
         if left is not None:
             said += f", {progress.rate:,.0f} a second, {duration(left)} left"
@@ -244,11 +309,10 @@ def draw_progress(progress: Progress) -> str:
     elif progress.new:
         said += f" in {progress.seconds:,.1f} s, {progress.rate:,.1f} a second."
     else:
-        said += ", all known before."
+        said += "."
     bar = ""
-    if progress.done < progress.total:
-        bar = f'<progress max="{progress.total}" value="{progress.done}" aria-label="done">'
-        bar += "</progress>"
+    if progress.done < total:
+        bar = f'<progress max="{total}" value="{progress.done}" aria-label="done"></progress>'
     return f'<div class="note" role="status">{escape(said)}{bar}</div>'
 
 
@@ -259,9 +323,22 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} min"
 
 
+def _stop(album: Album | None) -> None:
+    if album is not None:
+        album.stopping = True
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _merge(shown: dict[Any, Any], updates: dict[Any, Any]) -> None:
+    """Adds updates to those before: of one component what each says of it."""
+    for component, update in updates.items():
+        before = shown.get(component)
+        both = isinstance(before, dict) and isinstance(update, dict)
+        shown[component] = before | update if both else update
 
 
 def _fresh(updates: dict[Any, Any]) -> dict[Any, Any]:

@@ -40,7 +40,7 @@ def lay_out_gallery(name: str) -> gr.Gallery:
 def items(pictures: Sequence[Picture], captions: Sequence[str]) -> list[tuple[str, str]]:
     """Thumbnails with what stands below each: a caption and the picture's name."""
     return [
-        (picture.thumbnail, f"{caption} · {shorten(Path(picture.name).name, LONGEST_CAPTION)}")
+        (picture.thumbnail, f"{caption} · {shorten(picture.short_name, LONGEST_CAPTION)}")
         for picture, caption in zip(pictures, captions, strict=True)
         if picture.thumbnail
     ]

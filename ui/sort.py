@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from .chart import format_share
 from .labels import LabelsError, parse_labels
 from .pictures import (
     SHOWN_AT_ONCE,
-    draw_problems,
     items,
     lay_out_downloads,
     lay_out_gallery,
@@ -32,8 +31,9 @@ from .zerogpu import on_gpu
 if TYPE_CHECKING:
     from .many import Chosen, ManyParts
 
-ALL = "all"
-NONE = "none"  # the choice for pictures that perhaps no label fits
+# What to show is a label's number, or one of these
+ALL = -1
+NONE = -2  # pictures that perhaps no label fits
 SURE, UNSURE, BY_NAME = "sure", "unsure", "name"
 ORDERS = [("surest first", SURE), ("least sure first", UNSURE), ("by name", BY_NAME)]
 BARS = 12
@@ -49,45 +49,50 @@ class Sorted:
     best: np.ndarray  # int [pictures]: the number of the best label
     shares: np.ndarray  # float32 [pictures]: its probability
 
-    def chosen(self, which: str, order: str) -> np.ndarray:
-        """The rows that a label, `ALL` or `NONE` asks for, in that order."""
+    def chosen(self, which: int, order: str) -> np.ndarray:
+        """The rows that a label's number, `ALL` or `NONE` asks for, in that order."""
         rows = np.arange(len(self.pictures))
         is_none = self.ranking.is_none
         if which == NONE and is_none is not None:
             rows = rows[is_none]
         elif which != ALL:
-            named = [i for i, label in enumerate(self.ranking.labels) if label == which]
-            rows = rows[np.isin(self.best, named)]
+            rows = rows[self.best == which]
         if order == BY_NAME:
             return np.array(sorted(rows, key=lambda row: self.pictures[row].name), dtype=int)
         by_share = rows[np.argsort(self.shares[rows], kind="stable")]
         return by_share if order == UNSURE else by_share[::-1]
 
 
-def build_sort_tab(parts: ManyParts) -> tuple[Callable[..., Any], list[Any], list[Any]]:
+def build_sort_tab(parts: ManyParts, tab: gr.Tab) -> gr.Button:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them.
 
-    Returns what shows the pictures that are sorted so far, with its inputs and outputs.
+    tab: the one around all of this. Returns the button that takes the pictures' own labels, for
+    the time when they have some.
     """
+    labels, own_labels = _lay_out_labels(parts, tab)
     start = gr.Button("Sort the pictures", variant="primary", elem_id="sort-start")
     summary = gr.HTML("", elem_id="sort-summary", elem_classes="bare")
     with gr.Row(visible=False, elem_id="sort-choices") as choices:
         which = gr.Dropdown(
-            label="Show", choices=[("all", ALL)], value=ALL, elem_id="sort-which", min_width=160
+            label="Show",
+            choices=[("all pictures", ALL)],
+            value=ALL,
+            elem_id="sort-which",
+            min_width=160,
         )
-        order = gr.Radio(label="Order", choices=ORDERS, value=SURE, elem_id="sort-order")
+        order_radio = gr.Radio(label="Order", choices=ORDERS, value=SURE, elem_id="sort-order")
     gallery = lay_out_gallery("sort-gallery")
     more = gr.Button("Show more", size="sm", visible=False, elem_id="sort-more")
     count = gr.State(SHOWN_AT_ONCE)
     files = lay_out_downloads("sort")
-    problems = gr.HTML("", elem_id="sort-problems", elem_classes="bare")
     last = gr.State(None)
+    parts.results += [summary, choices, gallery, more, *files]
 
     @on_gpu
     def score(album: Album, chosen: Chosen, text: str | None) -> Sorted:
         return sort_album(parts, album, chosen, text)
 
-    def show(found: Sorted | None, which: str, order: str, count: int) -> dict[Any, Any]:
+    def show(found: Sorted | None, which: int, order: str, count: int) -> dict[Any, Any]:
         if found is None:
             return {gallery: gr.skip()}
         rows = found.chosen(which, order)
@@ -119,14 +124,22 @@ def build_sort_tab(parts: ManyParts) -> tuple[Callable[..., Any], list[Any], lis
                 found = score(album, chosen, text)
                 update |= {last: found, count: SHOWN_AT_ONCE, summary: draw_summary(found)}
                 update |= show(found, ALL, order, SHOWN_AT_ONCE)
-                update |= {choices: gr.update(visible=True), which: offer(found)}
+                # Not to be changed while each report shows all pictures, in this order
+                update |= {
+                    choices: gr.update(visible=True),
+                    which: gr.update(**offer(found), interactive=False),
+                    order_radio: gr.update(value=order, interactive=False),
+                    more: gr.update(visible=False),
+                }
             yield update
         assert album is not None
         assert found is not None
         columns, types = tabulate(found)
         paths = write_tables(parts.folder, f"sorted-{len(found.pictures)}-pictures", types, columns)
         yield {
-            problems: draw_problems(album.pictures),
+            which: gr.update(**offer(found), interactive=True),
+            order_radio: gr.update(value=order, interactive=True),
+            **show(found, ALL, order, SHOWN_AT_ONCE),
             **{
                 file: gr.update(value=path, visible=True)
                 for file, path in zip(files, paths, strict=True)
@@ -134,10 +147,10 @@ def build_sort_tab(parts: ManyParts) -> tuple[Callable[..., Any], list[Any], lis
         }
 
     parts.on(
-        [start.click],
+        start,
         run,
-        [parts.labels, order],
-        [last, count, summary, choices, which, gallery, more, problems, *files],
+        [labels, order_radio],
+        [last, count, summary, choices, which, order_radio, gallery, more, *files],
     )
     quick: dict[str, Any] = {
         "queue": False,
@@ -145,25 +158,48 @@ def build_sort_tab(parts: ManyParts) -> tuple[Callable[..., Any], list[Any], lis
         "api_visibility": "private",
     }
 
-    def choose(found: Sorted | None, which: str, order: str) -> dict[Any, Any]:
+    def choose(found: Sorted | None, which: int, order: str) -> dict[Any, Any]:
         return show(found, which, order, SHOWN_AT_ONCE) | {count: SHOWN_AT_ONCE}
 
     gr.on(
-        [which.input, order.input],
+        [which.input, order_radio.input],
         choose,
-        [last, which, order],
+        [last, which, order_radio],
         [gallery, more, count],
         **quick,
     )
 
     def show_more(
-        found: Sorted | None, which: str, order: str, count_before: int
+        found: Sorted | None, which: int, order: str, count_before: int
     ) -> dict[Any, Any]:
         wanted = count_before + SHOWN_AT_ONCE
         return show(found, which, order, wanted) | {count: wanted}
 
-    more.click(show_more, [last, which, order, count], [gallery, more, count], **quick)
-    return show, [last, which, order, count], [gallery, more]
+    more.click(show_more, [last, which, order_radio, count], [gallery, more, count], **quick)
+    return own_labels
+
+
+def _lay_out_labels(parts: ManyParts, tab: gr.Tab) -> tuple[gr.Textbox, gr.Button]:
+    """The labels, which are those under Classify, and a button that takes the pictures' own."""
+    labels = gr.Textbox(
+        label="Labels: one a line, or on one line with commas",
+        info="The same as under Classify",
+        lines=4,
+        max_lines=4,
+        elem_id="many-labels",
+    )
+    own = gr.Button("Use the pictures’ labels", size="sm", visible=False, elem_id="sort-own-labels")
+    question = parts.question
+    alike = [question.labels, question.typed_labels]
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    tab.select(None, question.labels, labels, js="(labels) => labels", **quick)
+    labels.blur(None, labels, alike, js="(labels) => [labels, labels]", **quick)
+
+    def take(album: Album | None) -> list[str]:
+        return ["\n".join(album.labels if album else [])] * 3
+
+    own.click(take, parts.album, [labels, *alike], queue=False, **quick)
+    return labels, own
 
 
 def prompts_for(chosen: Chosen, text: str | None) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -200,20 +236,19 @@ def tabulate(found: Sorted) -> tuple[dict[str, list[Any]], dict[str, Any]]:
     return to_columns(rows, found.ranking, each), types
 
 
-def offer(found: Sorted) -> Any:
+def offer(found: Sorted) -> dict[str, Any]:
     """The choices of what to show: each label with its number of pictures."""
     counts = np.bincount(found.best, minlength=len(found.ranking.labels))
-    total = len(found.pictures)
-    named = sorted(
-        ((int(count), label) for label, count in zip(found.ranking.labels, counts, strict=True)),
-        key=lambda pair: -pair[0],
-    )
-    choices = [(f"all ({total:,})", ALL)]
+    choices = [(f"all pictures ({len(found.pictures):,})", ALL)]
     is_none = found.ranking.is_none
     if is_none is not None and is_none.any():
         choices.append((f"perhaps none of these ({int(is_none.sum()):,})", NONE))
-    choices += [(f"{label} ({count:,})", label) for count, label in named if count]
-    return gr.update(choices=choices, value=ALL)
+    choices += [
+        (f"{found.ranking.labels[i]} ({counts[i]:,})", i)
+        for i in np.argsort(-counts, kind="stable").tolist()
+        if counts[i]
+    ]
+    return {"choices": choices, "value": ALL}
 
 
 def draw_summary(found: Sorted) -> str:

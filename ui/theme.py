@@ -158,6 +158,11 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
 .thumbnails .grid-wrap { max-height: none; }
 .thumbnails .caption-label { max-width: 100%; white-space: normal; overflow-wrap: anywhere;
   font-size: .75rem; }
+@media (max-width: 640px) { .thumbnails .grid-container {
+  grid-template-columns: repeat(2, minmax(0, 1fr)) !important; } }
+/* Below the buttons, which would lie on the plot. */
+#best-confusion img, #best-calibration img { padding-top: 2rem; background: white; }
+.plot-title h3 { margin: 0; font-size: .95rem; }
 .counts { max-width: 40rem; }
 .report p { margin: .3rem 0 .6rem; }
 .report .verdict { font-size: 1.05rem; font-weight: 600; }
@@ -168,6 +173,7 @@ footer > .divider:last-of-type { display: none; } /* it parts the last link from
   white-space: nowrap; border-color: var(--border-color-primary) !important; }
 .report thead th { font-size: .8rem; color: var(--body-text-color-subdued); }
 .report .number { text-align: right; }
+.report summary { cursor: pointer; padding: .15rem 0; }
 .report .real th, .report .real td { font-weight: 700; }
 .small p { font-size: .85rem; color: var(--body-text-color-subdued); }
 """

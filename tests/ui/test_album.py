@@ -13,10 +13,16 @@ import torch
 from PIL import Image
 
 from clip_core import ZeroShotClassifier
+from clip_core.many.duplicates import find_near_copies
 from clip_core.many.encode import run_squares
+from clip_core.many.sort import Ranking
 from ui import album as album_module
-from ui.album import Album, Progress
+from ui.album import Album, Picture, Progress
+from ui.best_prompt import check_labels
+from ui.copies import closest
+from ui.many import describe, draw_progress
 from ui.question import QuestionError
+from ui.sort import ALL, SURE, UNSURE, Sorted, offer
 
 EXAMPLES = Path(__file__).parents[2] / "ui/examples"
 KIND = ("tiny", "crop", False)
@@ -120,8 +126,10 @@ def test_stopped_it_keeps_what_was_done(
     model = Model(tiny)
     running = album.encode(KIND, 64, model)
     assert [next(running).done for _ in range(2)] == [0, 8]
-    running.close()
+    album.stopping = True
+    assert list(running) == []
     assert len(album.encoded(KIND)) == 8
+    album.stopping = False
     assert encode(album, model)[0].done == 8
     assert model.batches == [8, 8, 4]
 
@@ -145,21 +153,63 @@ def test_labels_from_a_table(album: Album, zipped: Path, tmp_path: Path) -> None
         ("x.csv", b"\xff\xfe\x00", "UTF-8"),
     ],
 )
-def test_what_can_not_be_taken_changes_nothing(
+def test_what_can_not_be_taken_leaves_the_others(
     album: Album, tmp_path: Path, name: str, data: bytes, problem: str
 ) -> None:
-    album.take(uploaded(EXAMPLES / "horse.png"))
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(QuestionError, match=problem):
-        album.take(uploaded(EXAMPLES / "cat.jpg", tmp_path / name))
-    assert [picture.name for picture in album.pictures] == ["horse.png"]
+    album.take(uploaded(EXAMPLES / "cat.jpg", tmp_path / name, EXAMPLES / "horse.png"))
+    assert [picture.name for picture in album.pictures] == ["cat.jpg", "horse.png"]
+    assert len(album.problems) == 1
+    assert problem in album.problems[0]
+    said = describe(album)
+    assert said.index("2 pictures.") < said.index("problem") < said.index(problem)
+    album.take(uploaded(EXAMPLES / "cat.jpg"))
+    assert "problem" not in describe(album)
 
 
 def test_a_zip_without_pictures(album: Album, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("read me.txt", b"x")
-    with pytest.raises(QuestionError, match=r"There are no pictures in x\.zip\."):
-        album.take(uploaded(tmp_path / "x.zip"))
+    album.take(uploaded(tmp_path / "x.zip"))
+    assert album.problems == ["There are no pictures in x.zip."]
+
+
+def test_the_rows_of_a_table_that_name_no_picture_are_counted(album: Album, tmp_path: Path) -> None:
+    table = tmp_path / "<b>.csv"
+    table.write_text("picture,label\nhorse.png,a\ncat.jpg,b\nx.jpg,c\n", encoding="utf-8")
+    album.take(uploaded(table))
+    assert "Drop the pictures that &lt;b&gt;.csv names, too." in describe(album)
+    album.take(uploaded(table, EXAMPLES / "horse.png", EXAMPLES / "cat.jpg"))
+    assert "2 of 3 rows of &lt;b&gt;.csv name one of these pictures." in describe(album)
+
+
+def test_one_folder_is_no_label(album: Album, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(EXAMPLES / "cat.jpg", "holiday/1.jpg")
+    album.take(uploaded(tmp_path / "x.zip", EXAMPLES / "horse.png"))
+    assert album.labels == []
+    assert "labelled" not in describe(album)
+    with pytest.raises(QuestionError, match="All are in one folder"):
+        check_labels(album)
+    album.take([])
+    with pytest.raises(QuestionError, match="Drop some pictures"):
+        check_labels(album)
+
+
+def test_pictures_of_one_name_are_told_apart(album: Album, zipped: Path) -> None:
+    album.take(uploaded(EXAMPLES / "horse.png", zipped))
+    assert [picture.short_name for picture in album.pictures] == [
+        *("horse.png", "cat/1.jpg", "copy.jpg", "cup/1.jpg", "broken.jpg", "loose.jpg")
+    ]
+
+
+def test_the_chosen_picture_goes_with_its_file(album: Album) -> None:
+    album.take(uploaded(EXAMPLES / "horse.png", EXAMPLES / "cat.jpg"))
+    album.picked = album.pictures[1]
+    album.take(uploaded(EXAMPLES / "cat.jpg"))
+    assert album.picked is album.pictures[0]
+    album.take(uploaded(EXAMPLES / "horse.png"))
+    assert album.picked is None
 
 
 def test_too_many_pictures_are_counted(
@@ -180,6 +230,42 @@ def test_a_picture_that_was_deleted_meanwhile(
     encode(album, Model(tiny))
     assert "There is no such file" in (album.pictures[0].problem or "")
     assert len(album.encoded(KIND)) == 1
+
+
+def test_stopped_in_a_batch_it_reports_that_batch(
+    album: Album, tiny: ZeroShotClassifier, zipped: Path
+) -> None:
+    album.take(uploaded(EXAMPLES / "horse.png", zipped))
+
+    def run(batch: list[np.ndarray]) -> torch.Tensor:
+        album.stopping = True
+        return run_squares(tiny, batch)
+
+    assert [progress.done for progress in album.encode(KIND, 64, run)] == [0, 6]
+
+
+def test_what_is_said_of_progress() -> None:
+    assert "4 of 6 pictures …" in draw_progress(Progress(5, 6, 0, 0.0), bad=1)
+    assert "5 of 6 pictures in 2.0 s, 3.0 a second." in draw_progress(Progress(6, 6, 6, 2.0), bad=1)
+    assert "6 of 6 pictures." in draw_progress(Progress(6, 6, 0, 0.0), bad=0)
+
+
+def test_the_similarity_of_a_copy_is_that_to_the_most_similar_other() -> None:
+    angles = torch.tensor([0.0, 0.5, 1.0])  # a chain: the first and the last are far apart
+    features = torch.stack([angles.cos(), angles.sin()], dim=1)
+    (group,) = find_near_copies(features, 0.85)
+    assert closest(features, group) == pytest.approx([np.cos(0.5)] * 3)
+
+
+def test_a_label_may_be_called_as_a_choice_is() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32)
+    ranking = Ranking(("all", "none"), probabilities, probabilities, None, None)
+    pictures = [Picture(name, name) for name in "abc"]
+    found = Sorted(pictures, ranking, np.array([0, 1, 1]), probabilities.max(axis=1))
+    assert len({value for _, value in offer(found)["choices"]}) == 3
+    assert found.chosen(ALL, UNSURE).tolist() == [2, 1, 0]
+    assert found.chosen(0, SURE).tolist() == [0]
+    assert found.chosen(1, SURE).tolist() == [1, 2]
 
 
 def test_rates_and_times_left() -> None:

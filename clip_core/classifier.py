@@ -25,6 +25,7 @@ from .cache import FeatureCache
 from .checkpoints import Checkpoint, build_model, read_checkpoint
 from .config import Config
 from .efficientnet import EfficientNetLite
+from .encoder import Encoder
 from .load import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
 from .none_of_these import NoneOfThese, judge, read_fit
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
 TEXT_CACHE_ENTRIES = 16384  # labels in their prompts: 64 MB at that size
-TEXT_BATCH = 256  # prompts in one forward
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ class ZeroShotClassifier:
             if metadata.get("default_framing") in FRAMINGS:
                 self.default_framing = metadata["default_framing"]
             self.model = build_model(model, self.device, self.dtype)
+        self._encoder = Encoder(self.model)
         self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution
         # Mean and standard deviation of red, green and blue in 0..1, as the model was trained on
@@ -242,10 +243,13 @@ class ZeroShotClassifier:
             torch.tensor(each, device=self.device)[:, None, None] for each in self.pixel_statistics
         )
         pixels = pixels.contiguous().sub_(mean).div_(std)
-        tower = self.model.visual
-        if appearance and isinstance(tower, EfficientNetLite):
-            return F.normalize(tower.appearance(pixels).float(), dim=-1)
-        return F.normalize(self.model.encode_image(pixels).float(), dim=-1)
+        encode = self._encoder.encode_appearance if appearance else self._encoder.encode_image
+        return F.normalize(encode(pixels).float(), dim=-1)
+
+    @property
+    def extra_bytes(self) -> int:
+        """The memory that it takes beside the model's parameters, without what it keeps."""
+        return self._encoder.extra_bytes
 
     @property
     def appearance_dim(self) -> int | None:
@@ -287,7 +291,7 @@ class ZeroShotClassifier:
         if features is not None:
             return features, True
         pixels = self.pixels(source, framing)
-        each = F.normalize(self.model.encode_image(pixels).float(), dim=-1)
+        each = F.normalize(self._encoder.encode_image(pixels).float(), dim=-1)
         features = each[0] if len(each) == 1 else F.normalize(each.mean(dim=0), dim=-1)
         self._images.put(key, features)
         return features, False
@@ -308,15 +312,9 @@ class ZeroShotClassifier:
         return torch.stack([found[texts] for texts in prompts]), cached
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Normalised float32 features [texts, D], computed in batches of similar length."""
+        """Normalised float32 features [texts, D]."""
         tokens = tokenize(texts, self.model.context_length)
-        lengths = tokens.argmax(dim=-1) + 1  # up to the end token
-        order = lengths.argsort()
-        batches = []
-        for rows in order.split(TEXT_BATCH):
-            cut = tokens[rows, : int(lengths[rows].max())]
-            batches.append(self.model.encode_text(cut.to(self.device)).float())
-        return F.normalize(torch.cat(batches)[order.argsort().to(self.device)], dim=-1)
+        return F.normalize(self._encoder.encode_text(tokens).float(), dim=-1)
 
 
 def best_device() -> str:

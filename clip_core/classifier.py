@@ -30,6 +30,7 @@ from .load import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
 from .none_of_these import NoneOfThese, judge, read_fit
 from .preprocess import FRAMINGS, center_square, open_image, preprocess, read_file, squares
+from .text_store import TextStore
 from .tokenizer import tokenize
 
 if TYPE_CHECKING:
@@ -91,11 +92,14 @@ class ZeroShotClassifier:
 
     model: what `load` takes, a name, file, folder or repository; a checkpoint that was read; or a
     CLIP model already made (moved to `device`). device: CUDA, else Apple's MPS, else the CPU,
-    unless named. dtype: as for `load`. name: what answers call the model, unless it has one.
+    unless named. dtype: as for `load`. name: what answers call the model, unless it has one. pack:
+    whether, on a CPU, weights may be in memory twice, which is quicker for a picture and a few
+    labels.
 
     The features of pictures and labels are kept in two bounded caches that belong to this
     classifier, hence to its model, and are keyed by content: the same pixels or bytes, the same
-    prompts. Safe to share by threads.
+    prompts. Labels' are kept on disk too, beside downloaded weights, unless texts_on_disk is False;
+    see `text_store.py`. Safe to share by threads.
 
     Raises CheckpointError or DownloadError when the model can't be loaded.
     """
@@ -106,6 +110,8 @@ class ZeroShotClassifier:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         name: str | None = None,
+        pack: bool = True,
+        texts_on_disk: bool = True,
     ) -> None:
         self.device = torch.device(device or best_device())
         self.dtype = choose_dtype(dtype, self.device)
@@ -127,7 +133,7 @@ class ZeroShotClassifier:
             if metadata.get("default_framing") in FRAMINGS:
                 self.default_framing = metadata["default_framing"]
             self.model = build_model(model, self.device, self.dtype)
-        self._encoder = Encoder(self.model)
+        self._encoder = Encoder(self.model, pack)
         self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution
         # Mean and standard deviation of red, green and blue in 0..1, as the model was trained on
@@ -136,6 +142,7 @@ class ZeroShotClassifier:
         self.fitted = read_fit(self.name, metadata, self.model.visual, weights_folder())
         self._images = FeatureCache(IMAGE_CACHE_ENTRIES)
         self._texts = FeatureCache(TEXT_CACHE_ENTRIES)
+        self._stored_texts = TextStore(weights_folder(), self.model) if texts_on_disk else None
 
     @functools.cached_property
     def _preprocess(self) -> Compose:
@@ -301,6 +308,10 @@ class ZeroShotClassifier:
         kept = {texts: self._texts.get(texts) for texts in prompts}
         found = {texts: features for texts, features in kept.items() if features is not None}
         missing = [texts for texts in kept if texts not in found]
+        if missing and self._stored_texts is not None:
+            stored = self._stored_texts.get(missing)
+            found |= {texts: features.to(self.device) for texts, features in stored.items()}
+            missing = [texts for texts in missing if texts not in found]
         cached = sum(texts in found for texts in prompts)
         if missing:
             encoded = self._encode_texts([text for texts in missing for text in texts])
@@ -308,7 +319,10 @@ class ZeroShotClassifier:
             for texts, rows in zip(missing, encoded.split(sizes), strict=True):
                 # Section 3.1.4: the ensemble is one mean of features, not of probabilities.
                 found[texts] = F.normalize(rows.mean(dim=0), dim=-1)
-                self._texts.put(texts, found[texts])
+            if self._stored_texts is not None:
+                self._stored_texts.put({texts: found[texts] for texts in missing})
+        for texts, features in found.items():
+            self._texts.put(texts, features)
         return torch.stack([found[texts] for texts in prompts]), cached
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:

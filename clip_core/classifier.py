@@ -25,10 +25,12 @@ from .cache import FeatureCache
 from .checkpoints import Checkpoint, build_model, read_checkpoint
 from .config import Config
 from .efficientnet import EfficientNetLite
+from .encoder import Encoder
 from .load import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
 from .none_of_these import NoneOfThese, judge, read_fit
 from .preprocess import FRAMINGS, center_square, open_image, preprocess, read_file, squares
+from .text_store import TextStore
 from .tokenizer import tokenize
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
 TEXT_CACHE_ENTRIES = 16384  # labels in their prompts: 64 MB at that size
-TEXT_BATCH = 256  # prompts in one forward
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,14 @@ class ZeroShotClassifier:
 
     model: what `load` takes, a name, file, folder or repository; a checkpoint that was read; or a
     CLIP model already made (moved to `device`). device: CUDA, else Apple's MPS, else the CPU,
-    unless named. dtype: as for `load`. name: what answers call the model, unless it has one.
+    unless named. dtype: as for `load`. name: what answers call the model, unless it has one. pack:
+    whether, on a CPU, weights may be in memory twice, which is quicker for a picture and a few
+    labels.
 
     The features of pictures and labels are kept in two bounded caches that belong to this
     classifier, hence to its model, and are keyed by content: the same pixels or bytes, the same
-    prompts. Safe to share by threads.
+    prompts. Labels' are kept on disk too, beside downloaded weights, unless texts_on_disk is False;
+    see `text_store.py`. Safe to share by threads.
 
     Raises CheckpointError or DownloadError when the model can't be loaded.
     """
@@ -106,6 +110,8 @@ class ZeroShotClassifier:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         name: str | None = None,
+        pack: bool = True,
+        texts_on_disk: bool = True,
     ) -> None:
         self.device = torch.device(device or best_device())
         self.dtype = choose_dtype(dtype, self.device)
@@ -127,6 +133,7 @@ class ZeroShotClassifier:
             if metadata.get("default_framing") in FRAMINGS:
                 self.default_framing = metadata["default_framing"]
             self.model = build_model(model, self.device, self.dtype)
+        self._encoder = Encoder(self.model, pack)
         self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution
         # Mean and standard deviation of red, green and blue in 0..1, as the model was trained on
@@ -135,6 +142,7 @@ class ZeroShotClassifier:
         self.fitted = read_fit(self.name, metadata, self.model.visual, weights_folder())
         self._images = FeatureCache(IMAGE_CACHE_ENTRIES)
         self._texts = FeatureCache(TEXT_CACHE_ENTRIES)
+        self._stored_texts = TextStore(weights_folder(), self.model) if texts_on_disk else None
 
     @functools.cached_property
     def _preprocess(self) -> Compose:
@@ -242,10 +250,13 @@ class ZeroShotClassifier:
             torch.tensor(each, device=self.device)[:, None, None] for each in self.pixel_statistics
         )
         pixels = pixels.contiguous().sub_(mean).div_(std)
-        tower = self.model.visual
-        if appearance and isinstance(tower, EfficientNetLite):
-            return F.normalize(tower.appearance(pixels).float(), dim=-1)
-        return F.normalize(self.model.encode_image(pixels).float(), dim=-1)
+        encode = self._encoder.encode_appearance if appearance else self._encoder.encode_image
+        return F.normalize(encode(pixels).float(), dim=-1)
+
+    @property
+    def extra_bytes(self) -> int:
+        """The memory that it takes beside the model's parameters, without what it keeps."""
+        return self._encoder.extra_bytes
 
     @property
     def appearance_dim(self) -> int | None:
@@ -287,7 +298,7 @@ class ZeroShotClassifier:
         if features is not None:
             return features, True
         pixels = self.pixels(source, framing)
-        each = F.normalize(self.model.encode_image(pixels).float(), dim=-1)
+        each = F.normalize(self._encoder.encode_image(pixels).float(), dim=-1)
         features = each[0] if len(each) == 1 else F.normalize(each.mean(dim=0), dim=-1)
         self._images.put(key, features)
         return features, False
@@ -297,6 +308,10 @@ class ZeroShotClassifier:
         kept = {texts: self._texts.get(texts) for texts in prompts}
         found = {texts: features for texts, features in kept.items() if features is not None}
         missing = [texts for texts in kept if texts not in found]
+        if missing and self._stored_texts is not None:
+            stored = self._stored_texts.get(missing)
+            found |= {texts: features.to(self.device) for texts, features in stored.items()}
+            missing = [texts for texts in missing if texts not in found]
         cached = sum(texts in found for texts in prompts)
         if missing:
             encoded = self._encode_texts([text for texts in missing for text in texts])
@@ -304,19 +319,16 @@ class ZeroShotClassifier:
             for texts, rows in zip(missing, encoded.split(sizes), strict=True):
                 # Section 3.1.4: the ensemble is one mean of features, not of probabilities.
                 found[texts] = F.normalize(rows.mean(dim=0), dim=-1)
-                self._texts.put(texts, found[texts])
+            if self._stored_texts is not None:
+                self._stored_texts.put({texts: found[texts] for texts in missing})
+        for texts, features in found.items():
+            self._texts.put(texts, features)
         return torch.stack([found[texts] for texts in prompts]), cached
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Normalised float32 features [texts, D], computed in batches of similar length."""
+        """Normalised float32 features [texts, D]."""
         tokens = tokenize(texts, self.model.context_length)
-        lengths = tokens.argmax(dim=-1) + 1  # up to the end token
-        order = lengths.argsort()
-        batches = []
-        for rows in order.split(TEXT_BATCH):
-            cut = tokens[rows, : int(lengths[rows].max())]
-            batches.append(self.model.encode_text(cut.to(self.device)).float())
-        return F.normalize(torch.cat(batches)[order.argsort().to(self.device)], dim=-1)
+        return F.normalize(self._encoder.encode_text(tokens).float(), dim=-1)
 
 
 def best_device() -> str:

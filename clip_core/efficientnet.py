@@ -62,8 +62,8 @@ class InvertedBottleneck(nn.Module):
         self.residual = stride == 1 and inplanes == planes
 
     def forward(self, x: Tensor) -> Tensor:
-        h = x if self.expand is None else F.relu6(self.expand(x))
-        h = self.project(F.relu6(self.depthwise(h)))
+        h = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        h = self.project(F.relu6(self.depthwise(h), inplace=True))
         return x + h if self.residual else h
 
 
@@ -148,8 +148,8 @@ class EfficientNetLite(nn.Module):
         scale = torch.tensor(SCALE, dtype=x.dtype, device=x.device).view(3, 1, 1)
         shift = torch.tensor(SHIFT, dtype=x.dtype, device=x.device).view(3, 1, 1)
         x = (x * scale + shift).contiguous(memory_format=torch.channels_last)
-        x = self.blocks(F.relu6(self.stem(x)))
-        return F.relu6(self.head(x))
+        x = self.blocks(F.relu6(self.stem(x), inplace=True))
+        return F.relu6(self.head(x), inplace=True)
 
     def embed(self, pooled: Tensor, logits: Tensor) -> Tensor:
         """The head: pooled features [..., 1280] and logits [..., classes] -> float32 [..., D].

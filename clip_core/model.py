@@ -44,8 +44,10 @@ class LayerNorm(nn.LayerNorm):
 class QuickGELU(nn.Module):
     """x * sigmoid(1.702 x): the GELU approximation that the published weights were trained with."""
 
+    SLOPE = 1.702
+
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+        return x * torch.sigmoid(self.SLOPE * x)
 
 
 class ResidualAttentionBlock(nn.Module):
@@ -135,7 +137,10 @@ class VisionTransformer(nn.Module):
 
     def embed_patches(self, x: Tensor) -> Tensor:
         """Pictures [N, 3, H, W] -> what the Transformer takes, [N, L, C]; the class token first."""
-        x = self.conv1(x).flatten(2).permute(0, 2, 1)  # [N, L - 1, C]
+        return self.add_places(self.conv1(x).flatten(2).permute(0, 2, 1))
+
+    def add_places(self, x: Tensor) -> Tensor:
+        """Embedded patches [N, L - 1, C] -> [N, L, C], as `embed_patches`."""
         class_token = self.class_embedding.to(x.dtype).expand(len(x), 1, -1)
         x = torch.cat([class_token, x], dim=1)
         return self.ln_pre(x + self.positional_embedding.to(x.dtype))

@@ -21,6 +21,12 @@ ROOT = Path(__file__).parents[1]
 SECONDS_TO_START = 180  # importing torch and gradio on a busy machine
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees what another has kept, or what lies in the home folder."""
+    monkeypatch.setenv("CLIP_CACHE", str(tmp_path / "clip-cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of random weights: answers at once, and means nothing by it."""
@@ -49,6 +55,7 @@ def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         settings = {
             "GRADIO_ANALYTICS_ENABLED": "False",
             "GRADIO_TEMP_DIR": str(folder / str(port)),
+            "CLIP_CACHE": str(folder / "clip-cache"),
         }
         with log.open("wb") as output:
             process = subprocess.Popen(

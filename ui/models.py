@@ -236,7 +236,11 @@ class Models:
             with self._one_at_a_time:
                 checkpoint = read_checkpoint(*found)
                 self._make_room(name, checkpoint)
-                classifier = ZeroShotClassifier(checkpoint, self._device, self._dtype, name)
+                # Weights are there twice, which is quicker, where there is room for that
+                pack = name == ALWAYS or self._left() >= 2 * self._bytes_for(checkpoint.parameters)
+                classifier = ZeroShotClassifier(
+                    checkpoint, self._device, self._dtype, name, pack=pack
+                )
         except CancelledError:
             self._settle(slot, "absent")
         except (CheckpointError, DownloadError) as error:
@@ -275,15 +279,20 @@ class Models:
                 f"{readable(self.memory)} here: choose a smaller one, or raise --memory."
             )
 
+    def _left(self) -> int:
+        """The memory that models may still take."""
+        ready = (slot.size for slot in self._slots.values() if slot.classifier is not None)
+        return self.memory - sum(ready)
+
     def _make_room(self, name: str, checkpoint: Checkpoint) -> None:
         """Puts out the least recently used until a model fits."""
         self._check_fits(name, checkpoint.parameters)
         needed = self._bytes_for(checkpoint.parameters)
         while True:
             with self._lock:
-                ready = {n: s for n, s in self._slots.items() if s.classifier is not None}
-                if sum(slot.size for slot in ready.values()) + needed <= self.memory:
+                if self._left() >= needed:
                     return
+                ready = {n: s for n, s in self._slots.items() if s.classifier is not None}
                 idle = [s for n, s in ready.items() if n != ALWAYS and not s.users]
                 if idle:
                     oldest = min(idle, key=lambda slot: slot.last_used)
@@ -311,4 +320,5 @@ def _shown_name(source: str) -> str:
 
 def _bytes_of(classifier: ZeroShotClassifier) -> int:
     tensors = classifier.model.state_dict().values()
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    own = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return own + classifier.extra_bytes

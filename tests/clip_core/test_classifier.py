@@ -25,7 +25,7 @@ def classifier(tiny_model: Path) -> ZeroShotClassifier:
 
 
 class Counted:
-    """Counts the rows that go through one of the model's methods."""
+    """Counts the rows that go through one of the encoder's methods."""
 
     def __init__(self, method: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self.method, self.rows = method, 0
@@ -39,10 +39,10 @@ class Counted:
 def forwards(
     classifier: ZeroShotClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Counted, Counted]:
-    images = Counted(classifier.model.encode_image)
-    texts = Counted(classifier.model.encode_text)
-    monkeypatch.setattr(classifier.model, "encode_image", images)
-    monkeypatch.setattr(classifier.model, "encode_text", texts)
+    images = Counted(classifier._encoder.encode_image)
+    texts = Counted(classifier._encoder.encode_text)
+    monkeypatch.setattr(classifier._encoder, "encode_image", images)
+    monkeypatch.setattr(classifier._encoder, "encode_text", texts)
     return images, texts
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
 from clip_core.checkpoints import Checkpoint, build_model
+from clip_core.encoder import Encoder
 from clip_core.layouts import to_published_names
 from clip_core.model import CLIP
 from clip_core.stored import StoredTensor
@@ -126,14 +127,18 @@ def largest(difference: Tensor) -> float:
 def differences(
     model: CLIP, image: Tensor, text: Tensor, expected: tuple[Tensor, ...]
 ) -> tuple[float, float, float]:
-    """Largest differences from (image features, text features, logits), features normalised."""
+    """Largest differences from (image features, text features, logits), features normalised.
+
+    Of the model's own forward pass, and of the `Encoder`'s.
+    """
     image_features, text_features, logits = expected
     # Features that hardly differ between pictures or texts would hide a fault.
     assert F.pdist(image_features).min() > 1e-3
     assert F.pdist(text_features).min() > 1e-3
+    encoders = (model, Encoder(model))
     return (
-        largest(F.normalize(model.encode_image(image), dim=-1) - image_features),
-        largest(F.normalize(model.encode_text(text), dim=-1) - text_features),
+        max(largest(F.normalize(e.encode_image(image), dim=-1) - image_features) for e in encoders),
+        max(largest(F.normalize(e.encode_text(text), dim=-1) - text_features) for e in encoders),
         largest(model(image, text)[0] - logits),
     )
 

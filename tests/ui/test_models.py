@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -64,10 +64,10 @@ def test_loads_in_the_background_and_once(
     go_on = threading.Event()
     loaded: list[str] = []
 
-    def load(*arguments: object) -> ZeroShotClassifier:
+    def load(*arguments: Any, **options: Any) -> ZeroShotClassifier:
         assert go_on.wait(SECONDS)
         loaded.append(str(arguments[-1]))
-        return ZeroShotClassifier(*arguments)
+        return ZeroShotClassifier(*arguments, **options)
 
     monkeypatch.setattr(ui.models, "ZeroShotClassifier", load)
     models = Models([str(tiny_model)], "cpu")  # does not wait

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_core import ImageError, open_image
-from clip_core.many.labelled import read_label_table
+from clip_core.many.labelled import folder_labels, read_label_table
 from clip_core.many.reading import read_members, read_whole
 from clip_core.many.sources import find_sources
 from clip_core.preprocess import squares
@@ -48,13 +48,14 @@ Run = Callable[[list[np.ndarray]], Tensor]
 class Picture:
     """One picture.
 
-    short_name: its name without the folders, but for the last where that tells it from another.
-    label: what a folder's name or a CSV calls it, if any does.
+    folder: what its place in an archive calls it. short_name: its name without the folders, but for
+    the last where that tells it from another. label: what `folder` or a CSV calls it, if any does.
     """
 
     name: str
     path: str
     member: str | None = None
+    folder: str | None = None
     short_name: str = ""
     label: str | None = None
     thumbnail: str | None = None
@@ -127,7 +128,7 @@ class Album:
         alike = Counter(_base(picture) for picture in pictures)
         for picture in pictures:
             listed = labels.get(picture.name, labels.get(_base(picture)))
-            picture.label = listed if tables else _folder(picture)
+            picture.label = listed if tables else picture.folder
             places = 1 if alike[_base(picture)] == 1 else 2
             picture.short_name = "/".join(picture.name.split("/")[-places:])
         named = {name for picture in pictures for name in (picture.name, _base(picture))}
@@ -261,22 +262,15 @@ def _unzipped(path: str, name: str) -> list[Picture]:
         raise QuestionError(
             f"{name} is broken: pack it anew." if broken else f"There are no pictures in {name}."
         ) from error
-    found = []
-    for source in sources:
-        inside = (source.member or "").replace("\\", "/")
-        found.append(Picture(inside, path, source.member, problem=source.problem))
-    return found
+    names = [(source.member or "").replace("\\", "/") for source in sources]
+    return [
+        Picture(inside, path, source.member, folder=folder, problem=source.problem)
+        for inside, folder, source in zip(names, folder_labels(names), sources, strict=True)
+    ]
 
 
 def _base(picture: Picture) -> str:
     return picture.name.rpartition("/")[2]
-
-
-def _folder(picture: Picture) -> str | None:
-    """The folder that holds a picture in its archive; None of a picture by itself."""
-    if picture.member is None:
-        return None
-    return picture.name.rpartition("/")[0].rpartition("/")[2] or None
 
 
 def _ahead(pool: ThreadPoolExecutor, tasks: Iterator[Callable[[], Any]]) -> Iterator[Any]:

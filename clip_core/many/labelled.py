@@ -112,15 +112,12 @@ def parse_wording(text: str) -> dict[str, str]:
 def folder_labels(names: Sequence[str]) -> list[str | None]:
     """The label of each picture in an archive by its place: the first folder that it lies in.
 
-    names: of all its pictures, parted by / or \\. A folder that holds all others, as archives often
-    have, is none of the labels. None of a picture that lies in no folder.
+    names: of all its pictures, parted by / or \\. A folder that holds all other folders, as
+    archives often have, is none of the labels. None of a picture that lies in no folder.
     """
     placed = [_parts(name) for name in names]
-    while (
-        len({parts[0] if len(parts) > 1 else None for parts in placed}) == 1
-        and max(map(len, placed)) > 2
-    ):
-        placed = [parts[1:] for parts in placed]
+    while len({parts[0] for parts in placed if len(parts) > 1}) == 1 and max(map(len, placed)) > 2:
+        placed = [parts[1:] if len(parts) > 1 else parts for parts in placed]
     return [_first_folder(parts) for parts in placed]
 
 

@@ -52,6 +52,7 @@ def test_a_folder_for_each_label_or_a_csv_or_a_zip(folder: Path, tmp_path: Path)
     [
         (["cat/2021/t.jpg", "dog/u.jpg", "v.jpg"], ["cat", "dog", None]),
         (["pics/cat/2021/t.jpg", "pics/dog/u.jpg", "pics/v.jpg"], ["cat", "dog", None]),
+        (["all/cat/1.jpg", "all/cup/2.jpg", "loose.jpg"], ["cat", "cup", None]),
         (["a/b/cat/1.jpg", "a/b/dog/2.jpg"], ["cat", "dog"]),
         (["cat\\1.jpg", "dog\\2.jpg"], ["cat", "dog"]),
         (["cat/1.jpg", "cat/2.jpg"], ["cat", "cat"]),

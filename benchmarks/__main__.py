@@ -1,0 +1,39 @@
+"""Ours beside its peers, in one run: python -m benchmarks [--quick]."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .page import sentences
+from .report import write
+from .towers import rows
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures this project beside the reference, open_clip, transformers and ONNX "
+        "Runtime, as far as they are installed (benchmarks/requirements.txt). Answers must agree "
+        "before anything is timed.",
+    )
+    parser.add_argument("--quick", action="store_true", help="under 3 minutes: fewer rounds, less")
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, help="the Markdown; JSON and a plot go beside it"
+    )
+    options = parser.parse_args()
+    measured, said = [], []
+    for row in rows(options.quick):
+        measured.append(row)
+        write(measured, said, options.out)  # what is there stays if the rest is interrupted
+    for sentence in sentences(options.quick):
+        print(sentence, file=sys.stderr, flush=True)
+        said.append(sentence)
+        write(measured, said, options.out)
+
+
+if __name__ == "__main__":
+    main()

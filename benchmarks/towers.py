@@ -1,0 +1,197 @@
+"""Pictures and texts through the towers, ours beside its peers' on the same weights."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from clip_core import ZeroShotClassifier, load, tokenize
+from clip_core.encoder import Encoder
+from clip_core.many.encode import encode
+from clip_core.many.sources import find_sources
+from clip_core.many.store import open_store
+from clip_core.preprocess import preprocess
+from prompts import fill_all, find_template_set
+
+from .many import write_pictures
+from .peers import OURS, PEERS, REFERENCE, Contenders, make, to_onnx
+from .timing import Row, race
+
+THINGS = (
+    *("cat", "dog", "horse", "tree", "castle", "lighthouse", "bridge", "cup", "guitar", "piano"),
+    *("violin", "trumpet", "mountain", "river", "forest", "sailboat", "locomotive", "bicycle"),
+    *("motorcycle", "helicopter"),
+)
+KINDS = (
+    *("red", "blue", "old", "wooden", "small", "large", "ancient", "broken", "golden", "striped"),
+)
+LABELS = [f"{kind} {thing}" for thing in THINGS for kind in KINDS]
+TEMPLATE = "a photo of a {}."
+REFERENCE_BATCH = 100  # pictures or texts at once, as the reference's own examples have it
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """Every row that one process can measure; the quick ones first."""
+    rounds = 5 if quick else 15
+    made = make("ViT-B/32", tuple(PEERS))
+    picture, pictures = torch.randn(1, 3, 224, 224), torch.randn(16, 3, 224, 224)
+    yield image_row("image, batch 1", made, picture, rounds * 3, 1.7)
+    yield image_row("image, batch 16", made, pictures, rounds, None)
+    yield text_row(
+        "200 labels, one template (cold)", made, LABELS, [TEMPLATE], 12, 2 if quick else 5
+    )
+    yield from repeated_rows(made, rounds)
+    yield pictures_row(made, 100 if quick else 1000, 1 if quick else 3)
+    if not quick:
+        templates = list(find_template_set("imagenet-80").templates)
+        yield text_row("100 labels x 80 templates (cold)", made, LABELS[:100], templates, 15, 1)
+    del made
+    gc.collect()
+    made = make("RN50", (REFERENCE, "ONNX Runtime"))
+    yield image_row("RN50, batch 1", made, picture, rounds, 1.5)
+    del made
+    gc.collect()
+    yield bundled_row(rounds * 3)
+    if not quick:
+        made = make("ViT-L/14", (REFERENCE, "ONNX Runtime"))
+        yield image_row("ViT-L/14, batch 1", made, picture, rounds, None)
+
+
+def image_row(work: str, made: Contenders, pictures: Tensor, rounds: int, bar: float | None) -> Row:
+    """Pictures [N, 3, H, W] through each contender's image tower."""
+    contenders = {
+        name: lambda run=run: run(pictures)  # type: ignore[misc]
+        for name, run in made.image.items()
+    }
+    return race(Row(work, REFERENCE, bar), contenders, rounds)
+
+
+def text_row(
+    work: str,
+    made: Contenders,
+    labels: list[str],
+    templates: list[str],
+    bar: float,
+    rounds: int,
+) -> Row:
+    """Labels in their templates, from strings to one feature a label."""
+    prompts = fill_all(templates, labels)
+    flat = [text for texts in prompts for text in texts]
+
+    def plain(run) -> Tensor:  # type: ignore[no-untyped-def]
+        tokens = tokenize(flat)
+        found = torch.cat([run(some) for some in tokens.split(REFERENCE_BATCH)])
+        return F.normalize(found, dim=-1).view(len(labels), len(templates), -1).mean(dim=1)
+
+    contenders = {
+        name: lambda run=run: plain(run)  # type: ignore[misc]
+        for name, run in made.text.items()
+        if name != OURS and (name == REFERENCE or len(templates) == 1)
+    }
+    contenders[OURS] = lambda: ZeroShotClassifier(
+        made.model, "cpu", texts_on_disk=False
+    ).label_features(prompts)
+    return race(Row(work, REFERENCE, bar), contenders, rounds)
+
+
+def repeated_rows(made: Contenders, rounds: int) -> Iterator[Row]:
+    """What is asked again: a picture, labels, labels after a restart."""
+    classifier = ZeroShotClassifier(made.model, "cpu", texts_on_disk=False)
+    transform = preprocess(224)
+    prompts = fill_all([TEMPLATE], LABELS)
+    tokens = tokenize([texts[0] for texts in prompts])
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "picture.jpg"
+        chance = np.random.default_rng(0)
+        small = chance.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((640, 480)).save(path)
+
+        def open_and_encode() -> Tensor:
+            return made.image[REFERENCE](transform(Image.open(path)).unsqueeze(0))
+
+        classifier.image_features(path)
+        yield race(
+            Row("a picture asked again", REFERENCE, 20),
+            {
+                REFERENCE: open_and_encode,
+                OURS: lambda: classifier.image_features(path).unsqueeze(0),
+            },
+            rounds,
+        )
+        few = max(rounds // 5, 1)
+        yield race(
+            Row("200 labels asked again", REFERENCE, 20),
+            {
+                REFERENCE: lambda: made.text[REFERENCE](tokens),
+                OURS: lambda: classifier.label_features(prompts),
+            },
+            few,
+        )
+        import clip_core.classifier as module  # noqa: PLC0415  (where it keeps them is replaced)
+
+        module.weights_folder = lambda: Path(name)  # type: ignore[assignment]
+        ZeroShotClassifier(made.model, "cpu").label_features(prompts)
+        yield race(
+            Row("200 labels after a restart", REFERENCE, 20, notes="the digest of 150 MB included"),
+            {
+                REFERENCE: lambda: made.text[REFERENCE](tokens),
+                OURS: lambda: ZeroShotClassifier(made.model, "cpu").label_features(prompts),
+            },
+            few,
+        )
+
+
+def pictures_row(made: Contenders, count: int, rounds: int) -> Row:
+    """Pictures from disk, end to end, into features."""
+    classifier = ZeroShotClassifier(made.model, "cpu", texts_on_disk=False)
+    transform = preprocess(224)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_pictures(folder / "pictures", count)
+        sources = find_sources([folder / "pictures"])
+
+        def loop() -> Tensor:
+            found = []
+            for start in range(0, count, REFERENCE_BATCH):
+                some = sources[start : start + REFERENCE_BATCH]
+                batch = [transform(Image.open(source.path)) for source in some]
+                found.append(made.image[REFERENCE](torch.stack(batch)))
+            return torch.cat(found)
+
+        number = 0
+
+        def ours() -> Tensor:
+            nonlocal number
+            number += 1
+            with open_store(folder / f"features-{number}", classifier, "crop") as store:
+                each = [row.features for row in encode(classifier, sources, store, "crop")]
+            return torch.stack([features for features in each if features is not None])
+
+        row = Row(f"{count:,} pictures from disk", REFERENCE, 1.5)
+        return race(row, {REFERENCE: loop, OURS: ours}, rounds)
+
+
+def bundled_row(rounds: int) -> Row:
+    """The bundled image tower, beside itself in ONNX Runtime."""
+    model, _ = load("bundled", device="cpu")
+    side = model.visual.input_resolution
+    picture = torch.randn(1, 3, side, side)
+    encoder = Encoder(model)
+    contenders = {
+        "plain forward": lambda: model.encode_image(picture),
+        OURS: lambda: encoder.encode_image(picture),
+    }
+    try:
+        run = to_onnx(model.visual, side)
+        contenders["ONNX Runtime"] = lambda: run(picture)
+    except ImportError:
+        pass
+    return race(Row("bundled image tower, batch 1", "plain forward"), contenders, rounds)

@@ -213,8 +213,8 @@ def duplicates(arguments: list[str]) -> int:
     code = run.exit_code()
     copies = sum(len(group.rows) - 1 for group in groups)
     print(
-        f"{len(groups):,} groups hold {copies:,} copies too many; {len(odd):,} are unlike the "
-        "others.",
+        f"{_count(len(groups), 'group')} with {_count(copies, 'copy', 'copies')} too many; "
+        f"{_count(len(odd), 'picture')} unlike the others.",
         file=sys.stderr,
     )
     return code
@@ -262,3 +262,7 @@ def _place(placed: list[tuple[Source, str]], options: argparse.Namespace) -> int
         file=sys.stderr,
     )
     return 1 if failed else 0
+
+
+def _count(number: int, one: str, more: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else more or one + 's'}"

@@ -95,19 +95,19 @@ class Comparison:
         first = self.results[0]
         if not self.differences:
             return (
-                f"“{first.name}” is right about {_of(first.right, len(self.pictures))} (95 % "
+                f"“{first.name}” has {_of(first.right, len(self.pictures))} (95 % "
                 f"interval {_percent(first.low)} to {_percent(first.high)})."
             )
         real = [difference for difference in self.differences if difference.is_real]
         if not real:
             best = max(self.results, key=lambda result: result.right)
             said = (
-                f"No difference that {_pictures(len(self.pictures))} can show: “{first.name}” is "
-                f"right about {_percent(first.accuracy)}"
+                f"No difference that {_pictures(len(self.pictures))} can show: “{first.name}” has "
+                f"{_percent(first.accuracy)} right"
             )
             if best is first:
-                return f"{said}, and none of the others more often."
-            return f"{said}, “{best.name}”, the best, about {_percent(best.accuracy)}."
+                return f"{said}, and none of the others more."
+            return f"{said}, “{best.name}”, the best, {_percent(best.accuracy)}."
         top = max(real, key=lambda difference: difference.difference)
         others = len(self.differences)
         corrected = f", Holm-corrected for {others} comparisons" if others > 1 else ""
@@ -318,7 +318,7 @@ def _wilson(right: int, count: int) -> tuple[float, float]:
 
 
 def _of(right: int, count: int) -> str:
-    return f"{right:,} of {_pictures(count)}, {_percent(right / count)}"
+    return f"{right:,} of {_pictures(count)} right, {_percent(right / count)}"
 
 
 def _pictures(count: int) -> str:

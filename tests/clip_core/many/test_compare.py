@@ -55,9 +55,7 @@ def test_a_small_case_worked_by_hand() -> None:
     assert table.loc["dog", "precision"] == pytest.approx(4 / 5)
     assert table.loc["cat", "recall"] == pytest.approx(3 / 4)
     assert np.isnan(table.loc[LABELS[3], "recall"])
-    assert found.sentence == (
-        "“a” is right about 8 of 10 pictures, 80 % (95 % interval 49 % to 94 %)."
-    )
+    assert found.sentence == ("“a” has 8 of 10 pictures right, 80 % (95 % interval 49 % to 94 %).")
     assert found.warnings == [
         "3 of 4 labels have fewer than 5 pictures: what is said of such a label alone means "
         "little.",

@@ -131,7 +131,7 @@ def test_the_command_compares_templates_and_wordings(
     assert "No difference that 4 pictures can show" in said
     again = main(["evaluate", str(folder), "--features", str(tmp_path / "f"), "--workers", "0"])
     assert again == 0
-    assert "is right about 4 of 4 pictures" in capsys.readouterr().out
+    assert "has 4 of 4 pictures right" in capsys.readouterr().out
 
 
 def test_two_models_on_a_zip_with_a_broken_picture(

@@ -76,6 +76,15 @@ def test_pictures_and_texts_as_the_plain_forward(model: CLIP) -> None:
 
 
 @torch.inference_mode()
+def test_folded_batch_norms_compute_the_same() -> None:
+    torch.manual_seed(0)
+    model = resnet().eval().double()
+    pictures = torch.randn(3, 3, 64, 64, dtype=torch.float64)
+    found = Encoder(model).encode_image(pictures)
+    assert differ(found, model.encode_image(pictures)) < 1e-12
+
+
+@torch.inference_mode()
 def test_batches_end_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     model = vit().eval()
     tokens = tokenize(texts())

@@ -107,11 +107,15 @@ def test_a_question_by_the_keyboard_alone(open_page: Callable[..., Page]) -> Non
 def test_nothing_moves_for_those_who_ask_for_rest(open_page: Callable[..., Page]) -> None:
     page = open_page(1280)
     page.emulate_media(reduced_motion="reduce")
-    slow = page.evaluate(
-        """() => [...document.querySelectorAll('*')].filter((element) => {
-          const style = getComputedStyle(element);
-          return [style.transitionDuration, style.animationDuration].join().split(',')
-            .some((time) => parseFloat(time) > 0.01);
-        }).map((element) => element.outerHTML.slice(0, 100))"""
-    )
+    for _ in range(20):  # what gradio shows while it waits comes and goes
+        slow = page.evaluate(
+            """() => [...document.querySelectorAll('*')].filter((element) => {
+              const style = getComputedStyle(element);
+              return [style.transitionDuration, style.animationDuration].join().split(',')
+                .some((time) => parseFloat(time) > 0.01);
+            }).map((element) => element.outerHTML.slice(0, 100))"""
+        )
+        if not slow:
+            break
+        page.wait_for_timeout(250)
     assert slow == []

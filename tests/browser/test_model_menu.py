@@ -130,7 +130,7 @@ def test_put_out_of_memory_and_sent_for_again(
 ) -> None:
     """There is room for one beside bundled: two visitors want two, and both are answered."""
     first, second = (str(shutil.copy(tiny_model, tmp_path / name)) for name in ("a.pt", "b.pt"))
-    address = start_app("--model", first, "--model", second, CLIP_MEMORY="130MB")
+    address = start_app("--model", first, "--model", second, CLIP_MEMORY="145MB")
     contexts = [browser.new_context() for _ in range(2)]
     pages = [context.new_page() for context in contexts]
     for page, name in zip(pages, ("a.pt", "b.pt"), strict=True):

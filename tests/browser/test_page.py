@@ -288,7 +288,11 @@ def test_pictures_from_phones_stand_upright(suffix: str, page: Page, tmp_path: P
     expect(page.locator("#chart .row:not(.none)")).to_have_count(2)
     pixels = page.locator("#square img").evaluate(
         """async img => {
-          await img.decode();
+          for (let tries = 0; tries < 50; tries++) {
+            img = document.querySelector("#square img");  // another comes with the second answer
+            if (await img?.decode().then(() => true, () => false)) break;
+            await new Promise(done => setTimeout(done, 100));
+          }
           const canvas = document.createElement("canvas");
           const side = canvas.width = canvas.height = img.naturalWidth;
           const context = canvas.getContext("2d");

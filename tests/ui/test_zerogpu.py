@@ -53,9 +53,9 @@ def launch(page, **settings):
 threads = []
 load = ui.models.ZeroShotClassifier
 
-def note_thread(*arguments):
+def note_thread(*arguments, **options):
     threads.append(threading.current_thread() is threading.main_thread())
-    return load(*arguments)
+    return load(*arguments, **options)
 
 ui.models.ZeroShotClassifier = note_thread
 models = []

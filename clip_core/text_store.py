@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -47,6 +48,7 @@ class TextStore:
         self._model = model
         self._digest: bytes | None = None
         self._connection: sqlite3.Connection | None = None
+        self._process = os.getpid()
         self._lock = threading.Lock()
 
     def get(self, prompts: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], Tensor]:
@@ -103,7 +105,10 @@ class TextStore:
                 )
 
     def _open(self) -> sqlite3.Connection:
+        if self._process != os.getpid():  # a copy of the one that opened it: SQLite forbids both
+            self._connection = None
         if self._connection is None:
+            self._process = os.getpid()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(
                 self._path, timeout=SECONDS_TO_WAIT, check_same_thread=False

@@ -87,6 +87,18 @@ def test_a_model_has_its_own(model: CLIP, tmp_path: Path) -> None:
     assert text_digest(gelu) != text_digest(model)
 
 
+def test_a_copy_of_the_process_opens_the_file_itself(
+    model: CLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = features(3)
+    store = TextStore(tmp_path, model)
+    store.put(kept)
+    inherited = store._connection
+    monkeypatch.setattr(text_store.os, "getpid", lambda: -1)
+    assert len(store.get(list(kept))) == 3
+    assert store._connection is not inherited
+
+
 def test_a_damaged_row_is_missing_and_made_again(model: CLIP, tmp_path: Path) -> None:
     kept = features(3)
     TextStore(tmp_path, model).put(kept)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+
+gc.disable()  # imports make no garbage, and looking for some all the while takes a sixth of them
+
 import ui.zerogpu  # isort: skip  (before torch: see there)
 
 import argparse
@@ -18,6 +22,9 @@ from ui.memory import parse_bytes
 from ui.models import Models
 from ui.page import build_page
 from ui.theme import CSS, THEME
+
+gc.freeze()  # nor is it looked for later among what was imported
+gc.enable()
 
 # On ZeroGPU the processes with a GPU are copies of this one: what is here when the page starts can
 # answer, and nothing else. Its stand-in for CUDA works in the main thread alone, and removes the

@@ -6,13 +6,11 @@ scaled cosine similarities, and prompt ensembling over text features (3.1.4).
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -29,12 +27,9 @@ from .encoder import Encoder
 from .load import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
 from .none_of_these import NoneOfThese, judge, read_fit
-from .preprocess import FRAMINGS, center_square, open_image, preprocess, read_file, squares
+from .preprocess import FRAMINGS, center_square, open_image, read_file, squares, to_pixels
 from .text_store import TextStore
 from .tokenizer import tokenize
-
-if TYPE_CHECKING:
-    from torchvision.transforms import Compose
 
 IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
 TEXT_CACHE_ENTRIES = 16384  # labels in their prompts: 64 MB at that size
@@ -144,10 +139,6 @@ class ZeroShotClassifier:
         self._texts = FeatureCache(TEXT_CACHE_ENTRIES)
         self._stored_texts = TextStore(weights_folder(), self.model) if texts_on_disk else None
 
-    @functools.cached_property
-    def _preprocess(self) -> Compose:
-        return preprocess(self.input_resolution, *self.pixel_statistics)
-
     def classify(
         self,
         image: Image.Image | str | Path | bytes,
@@ -245,11 +236,7 @@ class ZeroShotClassifier:
         squares: uint8 [N, input_resolution, input_resolution, 3]. appearance: those that compare
         pictures with pictures, [N, `appearance_dim`]. Keeps nothing.
         """
-        pixels = torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2).float().div_(255)
-        mean, std = (
-            torch.tensor(each, device=self.device)[:, None, None] for each in self.pixel_statistics
-        )
-        pixels = pixels.contiguous().sub_(mean).div_(std)
+        pixels = self._to_pixels(squares)
         encode = self._encoder.encode_appearance if appearance else self._encoder.encode_image
         return F.normalize(encode(pixels).float(), dim=-1)
 
@@ -269,13 +256,12 @@ class ZeroShotClassifier:
 
         Float32 [squares, 3, input_resolution, input_resolution]. Raises as `squares` does.
         """
-        # A square of the right size passes the transform's own resize and crop unchanged.
-        seen = [self._preprocess(square) for square in self.squares(image, framing)]
-        return torch.stack(seen).to(self.device)
+        seen = np.stack([np.asarray(square) for square in self.squares(image, framing)])
+        return self._to_pixels(seen)
 
     def square(self, image: Image.Image | str | Path | bytes) -> Image.Image:
         """The RGB square that the model sees of a picture, input_resolution pixels a side."""
-        return center_square(self.input_resolution)(open_image(image))
+        return center_square(open_image(image), self.input_resolution)
 
     def squares(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None
@@ -286,6 +272,9 @@ class ZeroShotClassifier:
         `preprocess.FRAMINGS`.
         """
         return squares(open_image(image), self.input_resolution, framing or self.default_framing)
+
+    def _to_pixels(self, squares: np.ndarray) -> Tensor:
+        return to_pixels(torch.from_numpy(squares).to(self.device), *self.pixel_statistics)
 
     def _encode_image(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None

@@ -3,6 +3,9 @@
 `preprocess` is the reference transform (openai/CLIP, `clip.py`) and touches nothing but RGB
 pictures' pixels; `open_image` stands before it and copes with what people's cameras, phones and
 programs write. The two are apart so that the transform stays the reference's bit for bit.
+
+`squares` and `to_pixels` are the same transform in two steps, bit for bit too, without torchvision:
+importing that takes three seconds, which the page's first answer and each worker would wait for.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pillow_heif
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 if TYPE_CHECKING:
     from torchvision.transforms import Compose
@@ -40,10 +45,12 @@ class ImageError(ValueError):
     """A picture can't be used; the message is one sentence for the person who chose it."""
 
 
-def center_square(input_resolution: int) -> Compose:
+def center_square(image: Image.Image, input_resolution: int) -> Image.Image:
     """PIL picture -> the RGB square, input_resolution pixels a side, that the model sees."""
-    v = _transforms()
-    return v.Compose([_short_side(input_resolution), v.CenterCrop(input_resolution), _to_rgb])
+    scaled = _scale_short_side(image, input_resolution)
+    left, top = (round((side - input_resolution) / 2) for side in scaled.size)
+    box = (left, top, left + input_resolution, top + input_resolution)
+    return scaled.crop(box).convert("RGB")
 
 
 def squares(image: Image.Image, input_resolution: int, framing: str = "crop") -> list[Image.Image]:
@@ -56,7 +63,7 @@ def squares(image: Image.Image, input_resolution: int, framing: str = "crop") ->
     """
     size = (input_resolution, input_resolution)
     if framing == "crop":
-        return [center_square(input_resolution)(image)]
+        return [center_square(image, input_resolution)]
     if framing == "pad":
         ground = tuple(round(255 * mean) for mean in MEAN)
         return [ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=ground)]
@@ -65,8 +72,8 @@ def squares(image: Image.Image, input_resolution: int, framing: str = "crop") ->
     if framing != "crops":
         raise ValueError(f"There is no framing {framing!r}: choose one of {', '.join(FRAMINGS)}.")
     if image.width == image.height:
-        return [center_square(input_resolution)(image)]
-    scaled = _short_side(input_resolution)(image)
+        return [center_square(image, input_resolution)]
+    scaled = _scale_short_side(image, input_resolution)
     over = (scaled.width - input_resolution, scaled.height - input_resolution)
     return [
         scaled.crop((x, y, x + input_resolution, y + input_resolution))
@@ -84,9 +91,29 @@ def preprocess(
 
     Bicubic resize of the short side, centre crop, RGB, 0..1, then `mean` and `std`.
     """
-    square = center_square(input_resolution).transforms
-    v = _transforms()
-    return v.Compose([*square, v.ToTensor(), v.Normalize(mean, std)])
+    from torchvision import transforms as v  # noqa: PLC0415  (slow to import: see above)
+
+    return v.Compose(
+        [
+            v.Resize(input_resolution, interpolation=v.InterpolationMode.BICUBIC),
+            v.CenterCrop(input_resolution),
+            _to_rgb,
+            v.ToTensor(),
+            v.Normalize(mean, std),
+        ]
+    )
+
+
+def to_pixels(squares: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
+    """Squares, uint8 [N, S, S, 3], as `squares` gives them -> float32 [N, 3, S, S] for the model.
+
+    On the squares' device, where they are a quarter of the size to bring.
+    """
+    pixels = squares.permute(0, 3, 1, 2).float().div_(255)
+    shift, scale = (
+        torch.tensor(each, device=squares.device)[:, None, None] for each in (mean, std)
+    )
+    return pixels.contiguous().sub_(shift).div_(scale)
 
 
 def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
@@ -167,17 +194,11 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
 
 
-def _transforms() -> Any:
-    # Imported when a picture is: it takes a second, which those who have its features need not wait
-    from torchvision import transforms  # noqa: PLC0415
-
-    return transforms
-
-
-def _short_side(pixels: int) -> Any:
+def _scale_short_side(image: Image.Image, pixels: int) -> Image.Image:
     """PIL picture -> the same with a short side of so many pixels."""
-    v = _transforms()
-    return v.Resize(pixels, interpolation=v.InterpolationMode.BICUBIC)
+    short = min(image.size)
+    width, height = (pixels if side == short else int(pixels * side / short) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -303,3 +303,15 @@ def test_a_port_that_is_taken(tiny_model: Path) -> None:
         message = refusal("--model", str(tiny_model), "--host", "127.0.0.1", "--port", port)
     assert "choose another --port" in message
     assert port in message
+
+
+def test_the_start_waits_for_no_package_that_only_some_answers_need() -> None:
+    code = (
+        "import gc, sys, app\n"
+        "assert gc.isenabled()\n"
+        "print(sorted({'torchvision', 'scipy', 'matplotlib', 'statsmodels'} & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"

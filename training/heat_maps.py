@@ -141,7 +141,7 @@ def measure(
     labels = sorted({picture.label for picture in pictures})
     texts = say(classifier.model, [TEMPLATE.replace("{}", label) for label in labels])
     side = classifier.input_resolution
-    squares = [center_square(side)(open_image(picture.path)) for picture in pictures]
+    squares = [center_square(open_image(picture.path), side) for picture in pictures]
     features = torch.stack([classifier.image_features(square) for square in squares])
     answers = (features @ texts.T).argmax(dim=1).tolist()
     right = [i for i, best in enumerate(answers) if labels[best] == pictures[i].label]

@@ -2,7 +2,8 @@
 
 Each way (a template, a wording, a model) answers the same labelled pictures. Accuracies have
 Wilson's intervals; each way is compared with the first, picture by picture, by McNemar's exact
-test, corrected after Holm where there are several. Statistics are statsmodels' and scipy's.
+test, corrected after Holm where there are several. Statistics are statsmodels' and scipy's,
+imported where they are used: they take a second, which the page's start would wait for.
 """
 
 from __future__ import annotations
@@ -12,11 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
-from scipy.stats import bootstrap
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.05  # a difference is told from chance below it; intervals hold at 95 %
 BINS = 15  # of the calibration, as in Guo et al., arXiv 1706.04599
@@ -249,6 +245,8 @@ def calibrate(confidence: np.ndarray, is_right: np.ndarray) -> tuple[pd.DataFram
 
 
 def _result(way: Way, truth: np.ndarray, labels: int) -> Result:
+    from scipy.special import softmax  # noqa: PLC0415
+
     answers = way.logits.argmax(axis=1)
     confidence = softmax(way.logits.astype(np.float64), axis=1).max(axis=1)
     confusion = np.zeros((labels, labels), dtype=np.int64)
@@ -273,6 +271,9 @@ def _result(way: Way, truth: np.ndarray, labels: int) -> Result:
 
 
 def _differences(results: Sequence[Result], truth: np.ndarray) -> tuple[Difference, ...]:
+    from statsmodels.stats.contingency_tables import mcnemar  # noqa: PLC0415
+    from statsmodels.stats.multitest import multipletests  # noqa: PLC0415
+
     if len(results) < 2:
         return ()
     first = results[0].answers == truth
@@ -296,6 +297,8 @@ def _interval(gains: np.ndarray) -> tuple[float, float]:
 
     NaN where all are the same: it would have no width, as if nothing else could have come out.
     """
+    from scipy.stats import bootstrap  # noqa: PLC0415
+
     if np.ptp(gains) == 0:
         return float("nan"), float("nan")
     found = bootstrap(
@@ -311,6 +314,8 @@ def _interval(gains: np.ndarray) -> tuple[float, float]:
 
 
 def _wilson(right: int, count: int) -> tuple[float, float]:
+    from statsmodels.stats.proportion import proportion_confint  # noqa: PLC0415
+
     if not count:
         return float("nan"), float("nan")
     low, high = proportion_confint(right, count, alpha=LEVEL, method="wilson")

@@ -1,4 +1,7 @@
-"""Copies and near-copies in a folder, and pictures unlike all others, by their features."""
+"""Copies and near-copies in a folder, and pictures unlike all others, by their features.
+
+scipy is imported where it is used: half a second, which the page's start would wait for.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.stats import median_abs_deviation
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
@@ -103,6 +103,8 @@ def find_odd_ones(features: Tensor) -> list[OddOne]:
     Equal rows, which copies of a file have, count as one, the first: a picture is not usual for
     having a copy. None where there are fewer than `LEAST_PICTURES`.
     """
+    from scipy.stats import median_abs_deviation  # noqa: PLC0415
+
     first, _ = _distinct(features)
     features = features[first]
     count = len(features)
@@ -157,6 +159,9 @@ def _distinct(features: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 def _join(names: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """The names of components, after these pairs [n, 2] of rows are joined."""
+    from scipy.sparse import coo_matrix  # noqa: PLC0415
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
     edges = names[pairs]
     edges = edges[edges[:, 0] != edges[:, 1]]
     if not len(edges):

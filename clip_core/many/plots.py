@@ -1,16 +1,21 @@
-"""A comparison as pictures: confusion matrices and calibration, drawn by matplotlib."""
+"""A comparison as pictures: confusion matrices and calibration, drawn by matplotlib.
+
+It is imported where it is used: half a second, which the page's start would wait for.
+"""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from .compare import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LABELS_DRAWN = 40  # those with the most mistakes: more can't be told apart
 NUMBERS_UP_TO = 20  # labels whose cells have room for a number
@@ -29,7 +34,7 @@ def draw_confusion(result: Result, labels: Sequence[str]) -> bytes:
     matrix, count = matrix[np.ix_(shown, shown)], len(shown)
     parts = matrix / np.maximum(result.confusion[shown].sum(axis=1, keepdims=True), 1)
     side = 3.2 + 0.28 * count
-    figure = Figure(figsize=(side + 0.6, side), dpi=DOTS_PER_INCH, layout="constrained")
+    figure = _figure(side + 0.6, side)
     axes = figure.add_subplot()
     axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
     names = [_plain(labels[i]) for i in shown]
@@ -52,7 +57,7 @@ def draw_confusion(result: Result, labels: Sequence[str]) -> bytes:
 
 def draw_calibration(results: Sequence[Result]) -> bytes:
     """PNG: how often answers are right, against the probability they were given."""
-    figure = Figure(figsize=(5.6, 4.6), dpi=DOTS_PER_INCH, layout="constrained")
+    figure = _figure(5.6, 4.6)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], "--", color="gray", linewidth=1, label="as it should be")
     for result, color in zip(results[:LINES_DRAWN], COLORS, strict=False):
@@ -75,7 +80,16 @@ def _plain(text: str, longest: int = LONGEST_LABEL) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
+def _figure(width: float, height: float) -> Figure:
+    """width, height: inches."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+
+
 def _to_png(figure: Figure) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+
     FigureCanvasAgg(figure)  # not pyplot, whose figures all threads share
     written = io.BytesIO()
     with warnings.catch_warnings():

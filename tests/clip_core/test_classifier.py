@@ -64,7 +64,7 @@ def test_ensemble_is_the_papers(classifier: ZeroShotClassifier) -> None:
     templates = ["a {}", "the {} in a very long sentence", "{}"]
     scores = classifier.classify(CAT, ["cat", "dog"], templates)
     with torch.inference_mode():
-        image = classifier._preprocess(Image.open(CAT)).unsqueeze(0)
+        image = classifier.pixels(CAT)
         image = F.normalize(classifier.model.encode_image(image), dim=-1)[0]
         for label, cosine in zip(scores.labels, scores.cosine_similarities, strict=True):
             texts = tokenize([template.replace("{}", label) for template in templates])
@@ -198,7 +198,7 @@ def test_each_framing_has_features_of_its_own(
     assert answers[None].framing == "crop"
     assert answers["crops"].cached.image
     with torch.inference_mode():
-        pixels = torch.stack([classifier._preprocess(x) for x in classifier.squares(wide, "crops")])
+        pixels = classifier.pixels(wide, "crops")
         each = F.normalize(classifier.model.encode_image(pixels), dim=-1)
         text = F.normalize(classifier.model.encode_text(tokenize(["cat", "dog"])), dim=-1)
         expected = F.normalize(each.mean(0), dim=-1) @ text.T

@@ -23,6 +23,7 @@ from clip_core.preprocess import (
     center_square,
     preprocess,
     squares,
+    to_pixels,
 )
 
 
@@ -96,12 +97,13 @@ def test_an_unknown_framing_names_those_there_are() -> None:
         squares(picture(), 60, "stretch")
 
 
-def test_square_is_what_the_transform_normalises() -> None:
-    image = picture((301, 199))
-    square = center_square(64)(image)
+@pytest.mark.parametrize("size", [(301, 199), (199, 302), (64, 64), (65, 64), (640, 97), (31, 33)])
+def test_square_and_pixels_are_the_transform_bit_for_bit(size: tuple[int, int]) -> None:
+    image = picture(size)
+    square = center_square(image, 64)
     assert (square.size, square.mode) == ((64, 64), "RGB")
-    as_tensor = transforms.Normalize(*_published())(transforms.ToTensor()(square))
-    assert torch.equal(as_tensor, preprocess(64)(image))
+    pixels = to_pixels(torch.from_numpy(np.stack([np.asarray(square)])), *_published())
+    assert torch.equal(pixels, preprocess(64)(image).unsqueeze(0))
 
 
 def _published() -> tuple[tuple[float, ...], tuple[float, ...]]:

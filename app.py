@@ -15,6 +15,8 @@ import sys
 from typing import Any
 
 from clip_core import CheckpointError, DownloadError
+from clip_core.allocator import keep_freed_memory
+from clip_core.cores import choose_threads
 from clip_core.load import DTYPES
 from ui.album import MAX_FILE_MB
 from ui.languages import translation_script
@@ -120,6 +122,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="precision of the models (default: float16 on CUDA, float32 elsewhere) [CLIP_DTYPE]",
     )
     parser.add_argument(
+        "--threads",
+        type=_threads,
+        default=env("CLIP_THREADS"),
+        help="threads of a forward pass on a CPU (default: what OMP_NUM_THREADS says, else one for "
+        "each physical core that the page may use) [CLIP_THREADS]",
+    )
+    parser.add_argument(
         "--memory",
         type=_bytes,
         default=env("CLIP_MEMORY"),
@@ -163,6 +172,12 @@ def _bytes(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads: 1 or more.")
+    return int(text)
+
+
 def _dtype(text: str) -> str:
     if text not in DTYPES:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DTYPES)}")
@@ -174,6 +189,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     if options.mcp and importlib.util.find_spec("mcp") is None:
         sys.exit("app.py: --mcp needs a package that is not here: pip install 'gradio[mcp]'")
+    # Both before any thread has computed
+    keep_freed_memory()
+    threads, reason = choose_threads(options.threads)
     try:
         models = Models(
             options.model,
@@ -184,6 +202,8 @@ def main(arguments: list[str] | None = None) -> None:
         )
     except (CheckpointError, DownloadError, ValueError) as error:
         sys.exit(f"app.py: {error}")
+    if models.device.type == "cpu":
+        print(f"* Models run on {threads} thread{'s' if threads > 1 else ''}: {reason}.")
     page = build_page(models, options.queue_size)
     try:
         page.launch(

@@ -6,8 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from clip_core.allocator import keep_freed_memory
+
+from .curves import curves
 from .page import sentences
-from .report import write
+from .report import Results, write
 from .towers import rows
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -25,14 +28,18 @@ def main() -> None:
         "--out", type=Path, default=RESULTS, help="the Markdown; JSON and a plot go beside it"
     )
     options = parser.parse_args()
-    measured, said = [], []
+    keep_freed_memory()  # as the page and the commands do; here the peers have it too
+    results = Results()
     for row in rows(options.quick):
-        measured.append(row)
-        write(measured, said, options.out)  # what is there stays if the rest is interrupted
+        results.rows.append(row)
+        write(results, options.out)  # what is there stays if the rest is interrupted
     for sentence in sentences(options.quick):
         print(sentence, file=sys.stderr, flush=True)
-        said.append(sentence)
-        write(measured, said, options.out)
+        results.said.append(sentence)
+        write(results, options.out)
+    for curve in curves(options.quick):
+        results.curves.append(curve)
+        write(results, options.out)
 
 
 if __name__ == "__main__":

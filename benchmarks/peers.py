@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from clip_core.encoder import Encoder
 from clip_core.model import CLIP, ModifiedResNet, VisionTransformer
 
-OURS, REFERENCE = "ours", "openai/CLIP"
+OURS, REFERENCE, ORT = "ours", "openai/CLIP", "ONNX Runtime"
 PEERS = {
     REFERENCE: "clip",
     "open_clip": "open_clip",
     "transformers": "transformers",
-    "ONNX Runtime": "onnxruntime",
+    ORT: "onnxruntime",
 }
 # embed_dim, image layers, image width, patch size, text width; a ResNet has four numbers of layers
 SHAPES: dict[str, tuple[int, Any, int, int | None, int]] = {
@@ -74,8 +74,8 @@ def make(shape: str, peers: tuple[str, ...]) -> Contenders:
         _add_open_clip(made)
     if "transformers" in peers and here["transformers"] and patch is not None:
         _add_transformers(made)
-    if "ONNX Runtime" in peers and here["ONNX Runtime"]:
-        made.image["ONNX Runtime"] = to_onnx(model.visual, model.visual.input_resolution)
+    if ORT in peers and here[ORT]:
+        made.image[ORT] = to_onnx(model.visual, model.visual.input_resolution)
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import Any
 
 import torch
 
-from .peers import OURS, installed
+from .curves import Curve
+from .peers import ORT, OURS, installed
 from .timing import Row
 
 PACKAGES = ("torch", "openai-clip", "open_clip_torch", "transformers", "onnxruntime", "gradio")
-ORT = "ONNX Runtime"
 
 
 def describe_machine() -> dict[str, Any]:
@@ -39,8 +40,18 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def to_markdown(rows: list[Row], machine: dict[str, Any], more: list[str]) -> str:
-    """The whole of RESULTS.md. more: sentences on what is no race."""
+@dataclass
+class Results:
+    """What one run measured. said: sentences on what is no race."""
+
+    rows: list[Row] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+
+
+def to_markdown(results: Results, machine: dict[str, Any], plots: str) -> str:
+    """The whole of RESULTS.md. plots: what the plots' names begin with."""
+    rows = results.rows
     packages = ", ".join(f"{name} {v}" for name, v in machine["packages"].items())
     missing = [name for name, here in installed().items() if not here]
     lines = [
@@ -74,21 +85,31 @@ def to_markdown(rows: list[Row], machine: dict[str, Any], more: list[str]) -> st
     if beside:
         lines += ["", "Ours beside ONNX Runtime (its median by ours; above 1 we are ahead):", ""]
         lines += [f"- {row.work}: {row.median(ORT) / row.median(OURS):.2f}" for row in beside]
-    if more:
-        lines += ["", *(f"- {sentence}" for sentence in more)]
+    if rows:
+        lines += ["", f"![Ratios]({plots}.png)"]
+    if results.said:
+        lines += ["", "## The page", "", *(f"- {sentence}" for sentence in results.said)]
+    if results.curves:
+        lines += ["", "## How it grows", "", f"![Curves]({plots}-curves.png)"]
+    for curve in results.curves:
+        lines += ["", f"{curve.title}:", "", *(f"- {point}" for point in curve.said)]
+    if not machine["gpu"]:
+        lines += ["", "## GPU", "", "Not measured: none was at hand."]
     if missing:
         lines += ["", f"Not installed, and so not measured: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
-def write(rows: list[Row], more: list[str], out: Path) -> None:
-    """Writes out, and beside it the same as JSON and a plot."""
+def write(results: Results, out: Path) -> None:
+    """Writes out, and beside it the same as JSON, and plots."""
     machine = describe_machine()
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(to_markdown(rows, machine, more), encoding="utf-8")
-    data = {"machine": machine, "rows": [row.to_dict() for row in rows], "more": more}
+    out.write_text(to_markdown(results, machine, out.stem), encoding="utf-8")
+    data = {"machine": machine, **asdict(results)}
     out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    draw(rows, out.with_suffix(".png"))
+    draw(results.rows, out.with_suffix(".png"))
+    if results.curves:
+        draw_curves(results.curves, out.with_name(f"{out.stem}-curves.png"))
 
 
 def draw(rows: list[Row], path: Path) -> None:
@@ -112,6 +133,22 @@ def draw(rows: list[Row], path: Path) -> None:
     for name in names:
         axes.plot([], [], "o" if name == OURS else "x", color=f"C{names.index(name)}", label=name)
     axes.legend(loc="lower right", fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def draw_curves(curves: list[Curve], path: Path) -> None:
+    """Each curve in a plot of its own, both axes logarithmic."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  (slow to import)
+
+    figure = Figure(figsize=(4 * len(curves), 3.4), layout="constrained")
+    for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
+        axes.plot(*zip(*curve.points, strict=True), "o-")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title(curve.title, fontsize=9)
+        axes.set_xlabel(curve.unit)
+        axes.set_ylabel(curve.y)
+        axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 
 

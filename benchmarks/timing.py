@@ -6,14 +6,16 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 AGREE = 1e-5  # largest difference of normalised features from the reference's
+# Before each run: ONNX Runtime's threads go on spinning after its own, and would take the cores
+# from whoever comes next (NOTES.md)
+PAUSE = 0.15
 
 
 @dataclass
@@ -29,7 +31,6 @@ class Row:
     bar: float | None = None
     seconds: dict[str, list[float]] = field(default_factory=dict)
     differences: dict[str, float] = field(default_factory=dict)
-    notes: str = ""
 
     def median(self, name: str) -> float:
         """Seconds."""
@@ -47,10 +48,6 @@ class Row:
         """How many times as fast as the base: ratio of medians."""
         return self.median(self.base) / self.median(name)
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return asdict(self)
-
 
 def race(
     row: Row,
@@ -61,15 +58,19 @@ def race(
 ) -> Row:
     """Runs all in turn: once to see that they agree with the base, then `rounds` times for time.
 
-    before: what is done before each timed run of a contender, untimed (to forget caches). Raises
-    RuntimeError where features differ by more than `tolerance`.
+    rounds: 0 times that first run, of work that takes minutes. before: what is done before each
+    timed run of a contender, untimed (to forget caches). Raises RuntimeError where features differ
+    by more than `tolerance`.
     """
     before = before or {}
     answers: dict[str, Tensor] = {}
     with torch.inference_mode():
         for name, run in contenders.items():
             before.get(name, _nothing)()
+            started = time.perf_counter()
             found = run()
+            if not rounds:
+                row.seconds[name] = [time.perf_counter() - started]
             if isinstance(found, Tensor):
                 answers[name] = F.normalize(found.float().cpu(), dim=-1)
         for name, found in answers.items():
@@ -80,6 +81,7 @@ def race(
         for _ in range(rounds):
             for name, run in contenders.items():
                 before.get(name, _nothing)()
+                time.sleep(PAUSE)
                 started = time.perf_counter()
                 run()
                 row.seconds.setdefault(name, []).append(time.perf_counter() - started)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,9 +31,12 @@ from .none_of_these import NoneOfThese, judge, read_fit
 from .preprocess import FRAMINGS, center_square, open_image, read_file, squares, to_pixels
 from .text_store import TextStore
 from .tokenizer import tokenize
+from .turns import Turns
 
 IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
 TEXT_CACHE_ENTRIES = 16384  # labels in their prompts: 64 MB at that size
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ class ZeroShotClassifier:
     CLIP model already made (moved to `device`). device: CUDA, else Apple's MPS, else the CPU,
     unless named. dtype: as for `load`. name: what answers call the model, unless it has one. pack:
     whether, on a CPU, weights may be in memory twice, which is quicker for a picture and a few
-    labels.
+    labels. turns: the line in which forward passes wait, for a server that has many threads; None
+    runs them in the thread that asks.
 
     The features of pictures and labels are kept in two bounded caches that belong to this
     classifier, hence to its model, and are keyed by content: the same pixels or bytes, the same
@@ -107,6 +112,7 @@ class ZeroShotClassifier:
         name: str | None = None,
         pack: bool = True,
         texts_on_disk: bool = True,
+        turns: Turns | None = None,
     ) -> None:
         self.device = torch.device(device or best_device())
         self.dtype = choose_dtype(dtype, self.device)
@@ -129,6 +135,7 @@ class ZeroShotClassifier:
                 self.default_framing = metadata["default_framing"]
             self.model = build_model(model, self.device, self.dtype)
         self._encoder = Encoder(self.model, pack)
+        self._turns = turns
         self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution
         # Mean and standard deviation of red, green and blue in 0..1, as the model was trained on
@@ -238,7 +245,11 @@ class ZeroShotClassifier:
         """
         pixels = self._to_pixels(squares)
         encode = self._encoder.encode_appearance if appearance else self._encoder.encode_image
-        return F.normalize(encode(pixels).float(), dim=-1)
+        return F.normalize(self.in_turn(lambda: encode(pixels)).float(), dim=-1)
+
+    def in_turn(self, work: Callable[[], Result]) -> Result:
+        """Runs what needs much of the processor where this classifier's forward passes run."""
+        return work() if self._turns is None else self._turns.run(work)
 
     @property
     def extra_bytes(self) -> int:
@@ -286,8 +297,13 @@ class ZeroShotClassifier:
         features = self._images.get(key)
         if features is not None:
             return features, True
-        pixels = self.pixels(source, framing)
-        each = F.normalize(self._encoder.encode_image(pixels).float(), dim=-1)
+        if self._turns is None:
+            encoded = self._encoder.encode_image(self.pixels(source, framing))
+        else:
+            with self._turns.decoding:
+                pixels = self.pixels(source, framing)
+            encoded = self._turns.run_rows(self._encoder.encode_image, pixels)
+        each = F.normalize(encoded.float(), dim=-1)
         features = each[0] if len(each) == 1 else F.normalize(each.mean(dim=0), dim=-1)
         self._images.put(key, features)
         return features, False
@@ -317,7 +333,7 @@ class ZeroShotClassifier:
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Normalised float32 features [texts, D]."""
         tokens = tokenize(texts, self.model.context_length)
-        return F.normalize(self._encoder.encode_text(tokens).float(), dim=-1)
+        return F.normalize(self._encoder.encode_text(tokens, self.in_turn).float(), dim=-1)
 
 
 def best_device() -> str:

@@ -7,7 +7,8 @@ nobody sees:
   run, and texts that begin alike (as those of one template do) share the tokens they begin with.
 - Both Transformers are read at one place a row: in the last layer only that place has a query, and
   only it goes through the MLP.
-- The ResNets' batch norms are folded into the convolutions before them.
+- The ResNets' batch norms are folded into the convolutions before them, and their attention pool,
+  which asks one question, makes no keys and values.
 - Weights are laid out once for a CPU and few rows (`packed.py`).
 
 Each tower is tested against the plain forward in `model.py`, for every published shape.
@@ -19,6 +20,7 @@ run.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +31,7 @@ from torch import Tensor, nn
 from .efficientnet import EfficientNetLite
 from .model import (
     CLIP,
+    AttentionPool2d,
     Bottleneck,
     ModifiedResNet,
     QuickGELU,
@@ -43,6 +46,12 @@ SHORT = 16  # tokens: longer texts are run apart, so that short ones needn't wai
 
 # Queries, keys and values [T, 3C] -> what was attended to [T', C], T' the rows that are kept
 Attend = Callable[[Tensor], Tensor]
+# Runs work, here or elsewhere, now or later, and returns what it gives
+Run = Callable[[Callable[[], Tensor]], Tensor]
+
+
+def _at_once(work: Callable[[], Tensor]) -> Tensor:
+    return work()
 
 
 class Encoder:
@@ -87,10 +96,12 @@ class Encoder:
             return self._image.appearance(image.to(self._model.dtype))
         return self.encode_image(image)
 
-    @torch.inference_mode()
-    def encode_text(self, text: Tensor) -> Tensor:
-        """As `CLIP.encode_text`: token rows [N, L] -> [N, D], `ROWS` texts at a time."""
-        return self._text(text)
+    def encode_text(self, text: Tensor, run: Run = _at_once) -> Tensor:
+        """As `CLIP.encode_text`: token rows [N, L] -> [N, D].
+
+        run: is given the work, `ROWS` texts at a time; between two calls others may have theirs.
+        """
+        return self._text(text, run)
 
 
 class Block:
@@ -177,7 +188,7 @@ class TextEncoder:
         """The memory of the weights' second layout."""
         return sum(block.extra_bytes for block in self._blocks)
 
-    def __call__(self, text: Tensor) -> Tensor:
+    def __call__(self, text: Tensor, run: Run) -> Tensor:
         text = text.cpu()
         lengths = text.argmax(dim=-1) + 1  # to the end token, the highest number
         order = _sharing_order(text, lengths)
@@ -185,11 +196,13 @@ class TextEncoder:
         for rows in order.split(ROWS):
             for part in (rows[lengths[rows] <= SHORT], rows[lengths[rows] > SHORT]):
                 if len(part):
-                    batches.append((part, self._encode(text[part], lengths[part])))
+                    work = functools.partial(self._encode, text[part], lengths[part])
+                    batches.append((part, run(work)))
         joined = torch.cat([features for _, features in batches])
         place = torch.cat([rows for rows, _ in batches]).argsort()
         return joined[place.to(joined.device)]
 
+    @torch.inference_mode()
     def _encode(self, text: Tensor, lengths: Tensor) -> Tensor:
         """Rows in an order in which those that begin alike are neighbours."""
         model = self._model
@@ -215,9 +228,36 @@ class TextEncoder:
         return model.ln_final(x) @ model.text_projection
 
 
+class OneQueryPool(nn.Module):
+    """`AttentionPool2d` for its one query: [N, C, H, W] -> [N, D].
+
+    A place x scores q · W_k x, which is x · (W_k^T q), and what comes out is the sum of the places'
+    values, W_v times the sum of the places. So each head's weights are applied once a picture and
+    not at every place. The keys' bias adds the same to each score, and softmax forgets it.
+    """
+
+    def __init__(self, pool: AttentionPool2d) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool, heads = self.pool, self.pool.num_heads
+        x = pool.add_places(x)
+        n, _, c = x.shape
+        query = pool.q_proj(x[:, 0]).view(n, heads, -1).transpose(0, 1)
+        keys, values = (
+            proj.weight.view(heads, c // heads, c) for proj in (pool.k_proj, pool.v_proj)
+        )
+        asked = (query @ keys).transpose(0, 1)  # [N, heads, C]
+        scores = asked @ x.transpose(1, 2) * (c // heads) ** -0.5
+        seen = scores.softmax(dim=-1) @ x  # [N, heads, C]
+        pooled = (seen.transpose(0, 1) @ values.transpose(1, 2)).transpose(0, 1).reshape(n, c)
+        return pool.c_proj(pooled + pool.v_proj.bias)
+
+
 def arrange_convolutions(tower: nn.Module) -> nn.Module:
     """A copy of a convolutional tower for inference: its batch norms folded into the convolutions
-    before them, and its weights laid out channels last, as the kernels read them.
+    before them, its pool for one query, and its weights channels last, as the kernels read them.
     """
     arranged = copy.deepcopy(tower).eval().requires_grad_(False)
     if isinstance(arranged, ModifiedResNet):
@@ -228,6 +268,7 @@ def arrange_convolutions(tower: nn.Module) -> nn.Module:
                 fold_batch_norms(block, pairs)
                 if block.downsample is not None:
                     fold_batch_norms(block.downsample, {"0": "1"})
+        arranged.add_module("attnpool", OneQueryPool(arranged.attnpool))
     return arranged.to(memory_format=torch.channels_last)
 
 

@@ -61,7 +61,8 @@ def heat_maps(
         raise ValueError("At least one label is needed, and prompts for each.")
     squares = classifier.pixels(image, framing)
     square = squares[len(squares) // 2 : len(squares) // 2 + 1]
-    places = encode_places(classifier.model.visual, square.to(classifier.model.dtype))
+    model = classifier.model
+    places = classifier.in_turn(lambda: encode_places(model.visual, square.to(model.dtype)))
     features = F.normalize(places[0].float(), dim=-1)
     maps = torch.einsum("hwd,ld->lhw", features, classifier.label_features(prompts))
     if len(labels) > 1:

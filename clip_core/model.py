@@ -203,10 +203,14 @@ class AttentionPool2d(nn.Module):
         self.c_proj = nn.Linear(embed_dim, output_dim)
         self.num_heads = heads
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(2).permute(0, 2, 1)  # [N, C, H, W] -> [N, HW, C]
+    def add_places(self, x: Tensor) -> Tensor:
+        """A grid [N, C, H, W] -> its mean and its places, with their positions [N, 1 + HW, C]."""
+        x = x.flatten(2).permute(0, 2, 1)
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1)
-        x = x + self.positional_embedding.to(x.dtype)
+        return x + self.positional_embedding.to(x.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.add_places(x)
         n, _, c = x.shape
 
         def heads(y: Tensor) -> Tensor:  # [N, L, C] -> [N, heads, L, C / heads]

@@ -9,7 +9,9 @@ from typing import Any
 
 from prompts import find_label_set, find_template_set, label_sets, validate
 
+from .allocator import keep_freed_memory
 from .classifier import ZeroShotClassifier
+from .cores import choose_threads
 from .load import DTYPES, available_models
 from .preprocess import FRAMINGS
 
@@ -19,7 +21,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".xlsx", ".lst"
 
 
 def add_model_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Adds --template, --model, --device and --dtype.
+    """Adds --template, --model, --device, --dtype and --threads.
 
     several: whether the first two may be repeated; then they are lists, or None.
     """
@@ -41,6 +43,12 @@ def add_model_options(parser: argparse.ArgumentParser, several: bool = False) ->
         "--dtype",
         choices=DTYPES,
         help="precision of the model (default: float16 on CUDA, float32 elsewhere)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="threads of a forward pass on a CPU (default: what OMP_NUM_THREADS says, else one for "
+        "each physical core that this process may use)",
     )
 
 
@@ -69,6 +77,8 @@ def add_framing_option(parser: argparse.ArgumentParser) -> None:
 
 def make_classifier(options: argparse.Namespace) -> ZeroShotClassifier:
     """The classifier that the options of `add_model_options` ask for."""
+    keep_freed_memory()
+    choose_threads(options.threads)
     return ZeroShotClassifier(options.model, options.device, options.dtype)
 
 

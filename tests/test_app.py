@@ -26,6 +26,7 @@ VARIABLES = (
     "CLIP_MODEL",
     "CLIP_DEVICE",
     "CLIP_DTYPE",
+    "CLIP_THREADS",
     "CLIP_MEMORY",
     "CLIP_MIRROR",
     "CLIP_QUEUE_SIZE",
@@ -63,6 +64,7 @@ def test_needs_no_flags() -> None:
         "model": ["bundled"],
         "device": None,
         "dtype": None,
+        "threads": None,
         "memory": None,
         "mirror": None,
         "queue_size": 100,
@@ -73,7 +75,7 @@ def test_needs_no_flags() -> None:
 def test_flags() -> None:
     line = "--host 0.0.0.0 --port 8000 --share --model a.pt --model b.pt --device cpu"
     more = "--queue-size 5 --root-path /clip/ --auth ann:secret"
-    more += f" --dtype bfloat16 --memory 8GB --mirror {MIRROR}"
+    more += f" --dtype bfloat16 --threads 3 --memory 8GB --mirror {MIRROR}"
     options = app.parse_arguments([*line.split(), *more.split()])
     assert vars(options) == {
         "host": "0.0.0.0",
@@ -84,6 +86,7 @@ def test_flags() -> None:
         "model": ["a.pt", "b.pt"],
         "device": "cpu",
         "dtype": "bfloat16",
+        "threads": 3,
         "memory": 8_000_000_000,
         "mirror": MIRROR,
         "queue_size": 5,
@@ -93,7 +96,7 @@ def test_flags() -> None:
 
 def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
     values = ("0.0.0.0", "8000", "true", "/clip", "ann:secret", "a.pt", "cpu")
-    values += ("bfloat16", "8GB", MIRROR, "5", "0")
+    values += ("bfloat16", "3", "8GB", MIRROR, "5", "0")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
     options = app.parse_arguments([])
@@ -106,6 +109,7 @@ def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPat
         "model": ["a.pt"],
         "device": "cpu",
         "dtype": "bfloat16",
+        "threads": 3,
         "memory": 8_000_000_000,
         "mirror": MIRROR,
         "queue_size": 5,
@@ -149,6 +153,8 @@ def test_share_is_off_unless_asked_for(value: str, monkeypatch: pytest.MonkeyPat
         (["--queue-size", "0"], {}, "--queue-size must be 1 or more."),
         ([], {"CLIP_QUEUE_SIZE": "many"}, "invalid int value: 'many'"),
         (["--memory", "lots"], {}, "'lots' is no amount of memory: write it as 8GB"),
+        (["--threads", "0"], {}, "argument --threads: '0' is no number of threads: 1 or more."),
+        ([], {"CLIP_THREADS": "all"}, "argument --threads: 'all' is no number of threads"),
         ([], {"CLIP_DTYPE": "int8"}, "argument --dtype: 'int8' is none of float32"),
         (["--port", "http"], {}, "invalid int value: 'http'"),
         (["--root-path", "clip"], {}, "argument --root-path: 'clip' must be a path that begins"),

@@ -21,12 +21,12 @@ from prompts import fill_all
 
 from .catalogue import add_catalogue
 from .chart import TABLE_HEADERS, to_table
-from .endpoint import ON_MODEL, publish
+from .endpoint import publish
 from .export import write_heat_map
 from .hints import find_hints
 from .labels import parse_labels
 from .models import Models
-from .question import BEST, Question, QuestionError, ask, model_errors
+from .question import BEST, ON_MODEL, Question, QuestionError, ask, model_errors
 from .words import single_templates
 from .zerogpu import on_gpu
 

@@ -22,6 +22,7 @@ from .notes import describe_run, note
 from .panel import mark_open
 from .question import (
     CUSTOM,
+    ON_MODEL,
     IncompleteError,
     Question,
     QuestionError,
@@ -239,8 +240,7 @@ def _wire_answer(
         preprocess=False,
         # One at a time and in order, so that an old answer never follows a newer one.
         trigger_mode="always_last",
-        concurrency_id="model",
-        concurrency_limit=1,
+        **ON_MODEL,
         show_progress="minimal",
         show_progress_on=parts.chart,
         api_visibility="private",

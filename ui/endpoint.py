@@ -17,10 +17,8 @@ from prompts import TemplateError, UnknownNameError
 from .labels import LabelsError
 from .question import QuestionError
 
-# None may run beside another that needs a model; pictures come as uploaded, undecoded.
-ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-# These wait behind none of those. Queued all the same: what is not, gradio's MCP server answers
-# with the printed form of its own classes, and its errors in quotes.
+# These wait behind none that need a model. Queued all the same: what is not, gradio's MCP server
+# answers with the printed form of its own classes, and its errors in quotes.
 AT_ONCE: dict[str, Any] = {"concurrency_id": "catalogue", "concurrency_limit": 8}
 
 
@@ -34,7 +32,8 @@ def publish(
     """Adds an endpoint to the Blocks in whose context it is called.
 
     Its docstring describes it to people and to assistants: what it does, then "Args:" and
-    "Returns:". name: the function's own unless given. how: `ON_MODEL` or `AT_ONCE`.
+    "Returns:". name: the function's own unless given. how: `question.ON_MODEL` or `AT_ONCE`.
+    Pictures come as uploaded, undecoded.
     """
 
     @functools.wraps(function)

@@ -104,16 +104,18 @@ def build_how_it_works_tab(models: Models, question: QuestionParts, tab: gr.Tab)
             images = torch.stack([classifier.image_features(image, framing) for image, _ in pairs])
             seen = [classifier.squares(image, framing) for image, _ in pairs]
             texts = classifier.label_features([[caption] for caption in captions])
-            context = classifier.model.context_length
+            clip = classifier.model
+            pixels = classifier.pixels(pairs[0][0], framing)
+            tokens = tokenize([captions[0]], clip.context_length)
             return Anatomy(
                 asked is not None,
-                compare(images, texts, classifier.model.logit_scale),
+                compare(images, texts, clip.logit_scale),
                 [squares[len(squares) // 2] for squares in seen],
                 captions,
-                token_row(captions[0], context),
-                image_stages(classifier.model, classifier.pixels(pairs[0][0], framing)),
-                text_stages(classifier.model, tokenize([captions[0]], context)),
-                module_tree(classifier.model),
+                token_row(captions[0], clip.context_length),
+                classifier.in_turn(lambda: image_stages(clip, pixels)),
+                classifier.in_turn(lambda: text_stages(clip, tokens)),
+                module_tree(clip),
             )
 
     def fill(*values: Any) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ from clip_core.classifier import best_device
 from clip_core.load import BUNDLED, choose_dtype, find_on_disk, find_weights, is_known
 from clip_core.published import PUBLISHED
 from clip_core.stored import read_metadata
+from clip_core.turns import Turns
 
 from .memory import default_budget, readable
 
@@ -110,9 +111,15 @@ class Models:
         self._one_at_a_time = threading.Lock()  # loading: the budget is counted model by model
         # Leaving the program in the middle of torch's work would crash it
         atexit.register(self._one_at_a_time.acquire, timeout=SECONDS_TO_LEAVE)
+        self._turns = Turns()  # one line for all models: they share the cores
         self._clock = 0
         for name in {ALWAYS: 0} | named:
             self.request(name)
+
+    @property
+    def device(self) -> torch.device:
+        """Where models run."""
+        return self._device
 
     @property
     def names(self) -> list[str]:
@@ -239,7 +246,7 @@ class Models:
                 # Weights are there twice, which is quicker, where there is room for that
                 pack = name == ALWAYS or self._left() >= 2 * self._bytes_for(checkpoint.parameters)
                 classifier = ZeroShotClassifier(
-                    checkpoint, self._device, self._dtype, name, pack=pack
+                    checkpoint, self._device, self._dtype, name, pack=pack, turns=self._turns
                 )
         except CancelledError:
             self._settle(slot, "absent")

@@ -12,13 +12,12 @@ import gradio as gr
 from gradio.components import Component
 
 from .form import QuestionParts
+from .question import ON_MODEL
 
-# None of these may run beside another that needs a model.
 HEAVY: dict[str, Any] = {
+    **ON_MODEL,
     "preprocess": False,  # as the answer's: pictures come as uploaded
     "trigger_mode": "always_last",
-    "concurrency_id": "model",
-    "concurrency_limit": 1,
     "show_progress": "minimal",
     "api_visibility": "private",
 }

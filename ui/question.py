@@ -12,11 +12,19 @@ from PIL import Image
 
 from clip_core import CheckpointError, ImageError, Scores, TextTooLongError
 from clip_core.preprocess import FRAMINGS
+from clip_core.turns import MOST_ROWS
 from prompts import TemplateError, fill_all, template_sets, validate
 
 from .labels import LabelsError, parse_labels
 from .models import Models
+from .zerogpu import ON_ZEROGPU
 
+# So many may be answered at once: their pictures go through the model together. On ZeroGPU each
+# answer has a process, and with it the GPU, to itself.
+ON_MODEL: dict[str, Any] = {
+    "concurrency_id": "model",
+    "concurrency_limit": 1 if ON_ZEROGPU else MOST_ROWS,
+}
 CUSTOM = "custom"  # the template's choice for one that the person writes
 BEST = "best"  # the framing that measured best for the model
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
+from clip_core.cores import available_cores
 
 from .reading import Job, Read, Reader, prefixes, read_members, stamp_of
 from .sources import Source
@@ -69,13 +70,6 @@ class Pending:
 def default_workers() -> int:
     """Processes that read: one for each core that this process may use, 16 at most."""
     return min(available_cores(), MOST_WORKERS)
-
-
-def available_cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def encode(

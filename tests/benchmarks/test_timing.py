@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.curves import Curve
 from benchmarks.peers import OURS, REFERENCE
-from benchmarks.report import to_markdown, write
+from benchmarks.report import Results, to_markdown, write
 from benchmarks.timing import Row, race
 
 ANSWER = torch.eye(3)
@@ -52,11 +53,23 @@ def test_what_does_not_agree_is_not_timed() -> None:
 
 def test_the_report_has_every_contender(tmp_path: Path) -> None:
     row = Row("work", REFERENCE, 12, {REFERENCE: [0.2, 0.4, 0.3], OURS: [0.1, 0.1, 0.1]})
-    write([row], ["memory: flat"], tmp_path / "RESULTS.md")
+    curve = Curve("Labels", "labels", "seconds", [(1, 0.1), (10, 0.4)], ["1 labels: 0.10 s"])
+    results = Results([row], ["memory: flat"], [curve])
+    write(results, tmp_path / "RESULTS.md")
     said = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "**ours** | 100.0 | 100.0 to 100.0 | 3.00 | 12 |" in said
     assert "- memory: flat" in said
     data = json.loads((tmp_path / "RESULTS.json").read_text(encoding="utf-8"))
     assert data["rows"][0]["seconds"][OURS] == [0.1, 0.1, 0.1]
     assert (tmp_path / "RESULTS.png").stat().st_size > 1000
-    assert "No GPU" in to_markdown([], data["machine"] | {"gpu": None}, [])
+    assert "- 1 labels: 0.10 s" in said
+    assert data["curves"][0]["points"] == [[1, 0.1], [10, 0.4]]
+    assert (tmp_path / "RESULTS-curves.png").stat().st_size > 1000
+    without = to_markdown(results, data["machine"] | {"gpu": None}, "RESULTS")
+    assert "Not measured: none was at hand." in without
+
+
+def test_what_takes_minutes_is_timed_by_its_first_run() -> None:
+    row = race(Row("work", REFERENCE), {REFERENCE: slow, OURS: lambda: ANSWER}, rounds=0)
+    assert len(row.seconds[REFERENCE]) == len(row.seconds[OURS]) == 1
+    assert row.ratio(OURS) > 1

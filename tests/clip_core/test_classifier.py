@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 
 from clip_core import ImageError, TextTooLongError, ZeroShotClassifier, load, tokenize
 from clip_core.preprocess import CROPS
+from clip_core.turns import Turns
 
 CAT = Path(__file__).parents[2] / "ui/examples/cat.jpg"
 COFFEE = CAT.with_name("coffee.jpg")
@@ -27,12 +29,12 @@ def classifier(tiny_model: Path) -> ZeroShotClassifier:
 class Counted:
     """Counts the rows that go through one of the encoder's methods."""
 
-    def __init__(self, method: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def __init__(self, method: Callable[..., torch.Tensor]) -> None:
         self.method, self.rows = method, 0
 
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+    def __call__(self, batch: torch.Tensor, *more: Any) -> torch.Tensor:
         self.rows += len(batch)
-        return self.method(batch)
+        return self.method(batch, *more)
 
 
 @pytest.fixture
@@ -210,3 +212,47 @@ def test_each_framing_has_features_of_its_own(
 def test_default_template_comes_from_the_file(classifier: ZeroShotClassifier) -> None:
     assert classifier.default_template == "a photo of a {}."
     assert ZeroShotClassifier(classifier.model, "cpu").default_template is None
+
+
+def test_in_turns_each_gets_the_answer_to_their_own_picture(tiny_model: Path) -> None:
+    alone = ZeroShotClassifier(tiny_model, device="cpu")
+    together = ZeroShotClassifier(tiny_model, device="cpu", turns=Turns())
+    encode, sizes = together._encoder.encode_image, []
+
+    def counted(pixels: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(pixels))
+        return encode(pixels)
+
+    together._encoder.encode_image = counted  # type: ignore[method-assign]
+    cat = Image.open(CAT).convert("RGB")
+    pictures = [cat.rotate(angle).resize((80, 64)) for angle in range(0, 360, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda each: together.classify(each, ["cat", "dog"]), pictures))
+    for picture, scores in zip(pictures, found, strict=True):
+        expected = alone.classify(picture, ["cat", "dog"]).cosine_similarities
+        np.testing.assert_allclose(scores.cosine_similarities, expected, atol=1e-5)
+    assert sum(sizes) == len(pictures)
+    assert max(sizes) > 1
+
+
+def test_many_labels_leave_turns_to_others(tiny_model: Path) -> None:
+    turns, seen = Turns(), []
+    classifier = ZeroShotClassifier(tiny_model, device="cpu", turns=turns)
+    run = turns.run
+
+    def noted(work: Callable[[], Any]) -> Any:
+        seen.append(work)
+        return run(work)
+
+    turns.run = noted  # type: ignore[method-assign]
+    classifier.label_features([[f"thing number {number}"] for number in range(1000)])
+    assert len(seen) >= 4
+
+
+def test_what_goes_wrong_in_a_turn_is_heard(tiny_model: Path) -> None:
+    classifier = ZeroShotClassifier(tiny_model, device="cpu", turns=Turns())
+    with pytest.raises(ImageError):
+        classifier.classify(b"no picture", ["cat"])
+    with pytest.raises(ZeroDivisionError):
+        classifier.in_turn(lambda: 1 // 0)
+    assert classifier.classify(CAT, ["cat", "dog"]).labels == ("cat", "dog")

@@ -129,6 +129,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "each physical core that the page may use) [CLIP_THREADS]",
     )
     parser.add_argument(
+        "--onnx",
+        action="store_true",
+        default=env("CLIP_ONNX", "").lower() in ("1", "true"),
+        help="have ONNX Runtime run image towers, which is quicker on a CPU; needs onnxruntime, "
+        "onnx and onnxscript [CLIP_ONNX]",
+    )
+    parser.add_argument(
         "--memory",
         type=_bytes,
         default=env("CLIP_MEMORY"),
@@ -198,6 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
             options.device,
             options.dtype,
             mirror=options.mirror,
+            onnx=options.onnx,
             **(ZEROGPU if ui.zerogpu.ON_ZEROGPU else {"memory": options.memory}),
         )
     except (CheckpointError, DownloadError, ValueError) as error:

@@ -20,6 +20,7 @@ from clip_core.encoder import Encoder
 from clip_core.model import CLIP, ModifiedResNet, VisionTransformer
 
 OURS, REFERENCE, ORT = "ours", "openai/CLIP", "ONNX Runtime"
+OURS_ONNX = "ours, --onnx"
 PEERS = {
     REFERENCE: "clip",
     "open_clip": "open_clip",
@@ -75,12 +76,22 @@ def make(shape: str, peers: tuple[str, ...]) -> Contenders:
     if "transformers" in peers and here["transformers"] and patch is not None:
         _add_transformers(made)
     if ORT in peers and here[ORT]:
+        made.image[OURS_ONNX] = by_onnx(model)
         made.image[ORT] = to_onnx(model.visual, model.visual.input_resolution)
     return made
 
 
+def by_onnx(model: CLIP) -> Encode:
+    """Ours with ONNX Runtime for the image tower, as --onnx has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Encoder(model, pack=False, onnx_folder=Path(folder)).encode_image
+
+
 def to_onnx(tower: nn.Module, side: int) -> Encode:
-    """An image tower in ONNX Runtime, with as many threads as torch has."""
+    """An image tower in ONNX Runtime as somebody would do it by hand, a graph for each batch size.
+
+    With as many threads as torch has.
+    """
     import onnxruntime  # noqa: PLC0415  (optional)
 
     options = onnxruntime.SessionOptions()

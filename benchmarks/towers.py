@@ -22,7 +22,18 @@ from clip_core.preprocess import preprocess
 from prompts import fill_all, find_template_set
 
 from .many import write_pictures
-from .peers import ORT, OURS, PEERS, REFERENCE, Contenders, make, to_onnx
+from .peers import (
+    ORT,
+    OURS,
+    OURS_ONNX,
+    PEERS,
+    REFERENCE,
+    Contenders,
+    by_onnx,
+    installed,
+    make,
+    to_onnx,
+)
 from .timing import Row, race
 
 THINGS = (
@@ -196,9 +207,7 @@ def bundled_row(rounds: int) -> Row:
         "plain forward": lambda: model.encode_image(picture),
         OURS: lambda: encoder.encode_image(picture),
     }
-    try:
-        run = to_onnx(model.visual, side)
-        contenders[ORT] = lambda: run(picture)
-    except ImportError:
-        pass
+    if installed()[ORT]:
+        by_flag, by_hand = by_onnx(model), to_onnx(model.visual, side)
+        contenders |= {OURS_ONNX: lambda: by_flag(picture), ORT: lambda: by_hand(picture)}
     return race(Row("bundled image tower, batch 1", "plain forward"), contenders, rounds)

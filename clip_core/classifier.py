@@ -28,6 +28,7 @@ from .encoder import Encoder
 from .load import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
 from .none_of_these import NoneOfThese, judge, read_fit
+from .onnx_tower import check_onnx
 from .preprocess import FRAMINGS, center_square, open_image, read_file, squares, to_pixels
 from .text_store import TextStore
 from .tokenizer import tokenize
@@ -94,14 +95,16 @@ class ZeroShotClassifier:
     unless named. dtype: as for `load`. name: what answers call the model, unless it has one. pack:
     whether, on a CPU, weights may be in memory twice, which is quicker for a picture and a few
     labels. turns: the line in which forward passes wait, for a server that has many threads; None
-    runs them in the thread that asks.
+    runs them in the thread that asks. onnx: has ONNX Runtime run the image tower, on a CPU in
+    float32; see `onnx_tower.py`.
 
     The features of pictures and labels are kept in two bounded caches that belong to this
     classifier, hence to its model, and are keyed by content: the same pixels or bytes, the same
     prompts. Labels' are kept on disk too, beside downloaded weights, unless texts_on_disk is False;
     see `text_store.py`. Safe to share by threads.
 
-    Raises CheckpointError or DownloadError when the model can't be loaded.
+    Raises CheckpointError or DownloadError when the model can't be loaded, and ValueError when ONNX
+    Runtime is wanted and can't be had.
     """
 
     def __init__(
@@ -113,9 +116,12 @@ class ZeroShotClassifier:
         pack: bool = True,
         texts_on_disk: bool = True,
         turns: Turns | None = None,
+        onnx: bool = False,
     ) -> None:
         self.device = torch.device(device or best_device())
         self.dtype = choose_dtype(dtype, self.device)
+        if onnx:
+            check_onnx(self.device, self.dtype)
         # Those that measured best, where a file names them
         self.default_template: str | None = None
         self.default_framing = "crop"
@@ -134,7 +140,7 @@ class ZeroShotClassifier:
             if metadata.get("default_framing") in FRAMINGS:
                 self.default_framing = metadata["default_framing"]
             self.model = build_model(model, self.device, self.dtype)
-        self._encoder = Encoder(self.model, pack)
+        self._encoder = Encoder(self.model, pack, weights_folder() / "onnx" if onnx else None)
         self._turns = turns
         self.name = name or "custom"
         self.input_resolution: int = self.model.visual.input_resolution

@@ -22,6 +22,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ from .model import (
     Transformer,
     VisionTransformer,
 )
+from .onnx_tower import OnnxTower
 from .packed import Linear, fold_batch_norms
 
 ROWS = 256  # texts that are run at once
@@ -58,15 +60,19 @@ class Encoder:
     """Encodes pictures and texts with a model's parameters as they are now.
 
     model: in evaluation mode. Changes to its parameters later may or may not be seen. pack: whether
-    weights may be there twice, which is quicker for a picture or a few texts on a CPU. Safe to
-    share by threads.
+    weights may be there twice, which is quicker for a picture or a few texts on a CPU. onnx_folder:
+    has ONNX Runtime run the image tower, by a graph that is kept there. Safe to share by threads.
+
+    Raises as `OnnxTower` does.
     """
 
-    def __init__(self, model: CLIP, pack: bool = True) -> None:
+    def __init__(self, model: CLIP, pack: bool = True, onnx_folder: Path | None = None) -> None:
         self._model = model
         self._text = TextEncoder(model, pack)
         self._image: Any = model.visual
-        if isinstance(model.visual, VisionTransformer):
+        if onnx_folder is not None:
+            self._image = OnnxTower(model.visual, onnx_folder)
+        elif isinstance(model.visual, VisionTransformer):
             self._image = VisionEncoder(model.visual, pack)
         elif isinstance(model.visual, ModifiedResNet | EfficientNetLite):
             self._image = arrange_convolutions(model.visual)
@@ -74,7 +80,7 @@ class Encoder:
     @property
     def extra_bytes(self) -> int:
         """The memory taken beside the model's own parameters."""
-        if isinstance(self._image, VisionEncoder):
+        if isinstance(self._image, VisionEncoder | OnnxTower):
             return self._text.extra_bytes + self._image.extra_bytes
         if self._image is self._model.visual:
             return self._text.extra_bytes
@@ -92,8 +98,9 @@ class Encoder:
 
         As `encode_image` for a tower that has nothing else for it.
         """
-        if isinstance(self._image, EfficientNetLite):
-            return self._image.appearance(image.to(self._model.dtype))
+        tower = self._model.visual if isinstance(self._image, OnnxTower) else self._image
+        if isinstance(tower, EfficientNetLite):
+            return tower.appearance(image.to(self._model.dtype))
         return self.encode_image(image)
 
     def encode_text(self, text: Tensor, run: Run = _at_once) -> Tensor:

@@ -21,7 +21,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".xlsx", ".lst"
 
 
 def add_model_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Adds --template, --model, --device, --dtype and --threads.
+    """Adds --template, --model, --device, --dtype, --threads and --onnx.
 
     several: whether the first two may be repeated; then they are lists, or None.
     """
@@ -49,6 +49,12 @@ def add_model_options(parser: argparse.ArgumentParser, several: bool = False) ->
         type=int,
         help="threads of a forward pass on a CPU (default: what OMP_NUM_THREADS says, else one for "
         "each physical core that this process may use)",
+    )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="have ONNX Runtime run the image tower, which is quicker on a CPU (needs onnxruntime, "
+        "onnx and onnxscript; the first time it takes up to a minute)",
     )
 
 
@@ -79,7 +85,7 @@ def make_classifier(options: argparse.Namespace) -> ZeroShotClassifier:
     """The classifier that the options of `add_model_options` ask for."""
     keep_freed_memory()
     choose_threads(options.threads)
-    return ZeroShotClassifier(options.model, options.device, options.dtype)
+    return ZeroShotClassifier(options.model, options.device, options.dtype, onnx=options.onnx)
 
 
 def read_labels(wanted: Sequence[str]) -> list[str]:

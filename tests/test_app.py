@@ -27,6 +27,7 @@ VARIABLES = (
     "CLIP_DEVICE",
     "CLIP_DTYPE",
     "CLIP_THREADS",
+    "CLIP_ONNX",
     "CLIP_MEMORY",
     "CLIP_MIRROR",
     "CLIP_QUEUE_SIZE",
@@ -65,6 +66,7 @@ def test_needs_no_flags() -> None:
         "device": None,
         "dtype": None,
         "threads": None,
+        "onnx": False,
         "memory": None,
         "mirror": None,
         "queue_size": 100,
@@ -75,7 +77,7 @@ def test_needs_no_flags() -> None:
 def test_flags() -> None:
     line = "--host 0.0.0.0 --port 8000 --share --model a.pt --model b.pt --device cpu"
     more = "--queue-size 5 --root-path /clip/ --auth ann:secret"
-    more += f" --dtype bfloat16 --threads 3 --memory 8GB --mirror {MIRROR}"
+    more += f" --dtype bfloat16 --threads 3 --onnx --memory 8GB --mirror {MIRROR}"
     options = app.parse_arguments([*line.split(), *more.split()])
     assert vars(options) == {
         "host": "0.0.0.0",
@@ -87,6 +89,7 @@ def test_flags() -> None:
         "device": "cpu",
         "dtype": "bfloat16",
         "threads": 3,
+        "onnx": True,
         "memory": 8_000_000_000,
         "mirror": MIRROR,
         "queue_size": 5,
@@ -96,7 +99,7 @@ def test_flags() -> None:
 
 def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
     values = ("0.0.0.0", "8000", "true", "/clip", "ann:secret", "a.pt", "cpu")
-    values += ("bfloat16", "3", "8GB", MIRROR, "5", "0")
+    values += ("bfloat16", "3", "1", "8GB", MIRROR, "5", "0")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
     options = app.parse_arguments([])
@@ -110,6 +113,7 @@ def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPat
         "device": "cpu",
         "dtype": "bfloat16",
         "threads": 3,
+        "onnx": True,
         "memory": 8_000_000_000,
         "mirror": MIRROR,
         "queue_size": 5,

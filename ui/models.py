@@ -22,6 +22,7 @@ from clip_core import CheckpointError, DownloadError, ZeroShotClassifier
 from clip_core.checkpoints import Checkpoint, outline, read_checkpoint
 from clip_core.classifier import best_device
 from clip_core.load import BUNDLED, choose_dtype, find_on_disk, find_weights, is_known
+from clip_core.onnx_tower import check_onnx
 from clip_core.published import PUBLISHED
 from clip_core.stored import read_metadata
 from clip_core.turns import Turns
@@ -69,10 +70,11 @@ class Models:
     given: what `clip_core.load` takes; the first of them is the default. On the page a file goes by
     its name without its folders, which are nobody's business there. offer_published: whether the
     nine published models are there to choose. memory: bytes that models may take together.
-    in_background: False loads what is asked for before `request` returns, in the same thread.
+    in_background: False loads what is asked for before `request` returns, in the same thread. onnx:
+    as for `ZeroShotClassifier`.
 
-    Raises CheckpointError when there is no such model, ValueError when two have the same name or
-    there is no such device or dtype.
+    Raises CheckpointError when there is no such model, ValueError when two have the same name,
+    there is no such device or dtype, or no ONNX Runtime where it is wanted.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Models:
         mirror: str | None = None,
         offer_published: bool = True,
         in_background: bool = True,
+        onnx: bool = False,
     ) -> None:
         for name in given:
             if not is_known(name):
@@ -96,6 +99,9 @@ class Models:
                 f"The device {device!r} can't be used here: name none to take the best there is."
             ) from error
         self._dtype = choose_dtype(dtype, self._device)
+        self._onnx = onnx
+        if onnx:
+            check_onnx(self._device, self._dtype)
         self.memory = memory or default_budget(self._device)
         self._mirror, self._in_background = mirror, in_background
         published = list(PUBLISHED) if offer_published else []
@@ -246,7 +252,13 @@ class Models:
                 # Weights are there twice, which is quicker, where there is room for that
                 pack = name == ALWAYS or self._left() >= 2 * self._bytes_for(checkpoint.parameters)
                 classifier = ZeroShotClassifier(
-                    checkpoint, self._device, self._dtype, name, pack=pack, turns=self._turns
+                    checkpoint,
+                    self._device,
+                    self._dtype,
+                    name,
+                    pack=pack,
+                    turns=self._turns,
+                    onnx=self._onnx,
                 )
         except CancelledError:
             self._settle(slot, "absent")

@@ -31,6 +31,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
+from clip_core.digests import update_with_tower
 
 FORM = "1"  # of the parts, and of how pixels become features: raised when either changes
 SECONDS_BETWEEN_PARTS = 1.0  # what a kill may cost
@@ -285,22 +286,12 @@ def store_folder(base: Path, classifier: ZeroShotClassifier, kind: str) -> Path:
     return folder
 
 
-@torch.inference_mode()
 def weights_digest(classifier: ZeroShotClassifier, kind: str) -> str:
-    """SHA-256 of all that features hang on: the image tower, its weights and their dtype, the kind.
-
-    Of the tower not only the tensors: the same ones make other features with another activation or
-    number of heads, which no tensor tells.
-    """
+    """SHA-256 of all that features hang on: the image tower, its weights, their dtype, the kind."""
     digest = hashlib.sha256(
         f"{FORM} {kind} {classifier.input_resolution} {classifier.pixel_statistics}".encode()
     )
-    for name, module in classifier.model.visual.named_modules():
-        heads = getattr(module, "num_heads", None)
-        digest.update(f"{name} {type(module).__name__} {heads}\n".encode())
-    for name, tensor in sorted(classifier.model.visual.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    update_with_tower(digest, classifier.model.visual)
     return digest.hexdigest()
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     keep_freed_memory()  # as the page and the commands do; here the peers have it too
-    results = Results()
+    results = Results(options.quick)
     for row in rows(options.quick):
         results.rows.append(row)
         write(results, options.out)  # what is there stays if the rest is interrupted

@@ -76,8 +76,9 @@ def make(shape: str, peers: tuple[str, ...]) -> Contenders:
     if "transformers" in peers and here["transformers"] and patch is not None:
         _add_transformers(made)
     if ORT in peers and here[ORT]:
-        made.image[OURS_ONNX] = by_onnx(model)
         made.image[ORT] = to_onnx(model.visual, model.visual.input_resolution)
+    if OURS_ONNX in peers and here[ORT]:
+        made.image[OURS_ONNX] = by_onnx(model)
     return made
 
 

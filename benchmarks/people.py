@@ -144,7 +144,7 @@ class Page:
         joined = await client.post("gradio_api/queue/join", json=body)
         if joined.is_error:
             raise RuntimeError(joined.text)
-        where = {"session_hash": session}
+        where, answer = {"session_hash": session}, None
         async with (
             client.stream("GET", "gradio_api/queue/data", params=where) as stream,
             aclosing(stream.aiter_lines()) as lines,
@@ -157,8 +157,10 @@ class Page:
                     if not said["success"]:
                         raise RuntimeError(said["output"])
                     found = said["output"]["data"][0]["confidences"]
-                    return {each["label"]: each["confidence"] for each in found}
-        raise RuntimeError("The stream ended without an answer.")
+                    answer = {each["label"]: each["confidence"] for each in found}
+        if answer is None:
+            raise RuntimeError("The stream ended without an answer.")
+        return answer
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def describe_machine() -> dict[str, Any]:
 class Results:
     """What one run measured. said: sentences on what is no race."""
 
+    quick: bool = False
     rows: list[Row] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
@@ -57,8 +58,9 @@ def to_markdown(results: Results, machine: dict[str, Any], plots: str) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `python -m benchmarks`; [README.md](README.md) says what is measured and how,",
-        "[NOTES.md](NOTES.md) what limits it.",
+        f"Written by `python -m benchmarks{' --quick' if results.quick else ''}`;",
+        "[README.md](README.md) says what is measured and how, [NOTES.md](NOTES.md) what limits it.",
+        *(["A quick run: few rounds, less work, and rows left out."] if results.quick else []),
         "",
         f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, "
         f"{machine['threads']} threads, {machine['capability']}, Python {machine['python']};",
@@ -89,8 +91,11 @@ def to_markdown(results: Results, machine: dict[str, Any], plots: str) -> str:
         ]
         lines += ["", "| work | ours | ours, --onnx |", "|---|---|---|"]
         for row in beside:
-            ours, by_flag = (row.median(ORT) / row.median(name) for name in (OURS, OURS_ONNX))
-            lines.append(f"| {row.work} | {ours:.2f} | {by_flag:.2f} |")
+            ours, by_flag = (
+                f"{row.median(ORT) / row.median(name):.2f}" if name in row.seconds else ""
+                for name in (OURS, OURS_ONNX)
+            )
+            lines.append(f"| {row.work} | {ours} | {by_flag} |")
     if rows:
         lines += ["", f"![Ratios]({plots}.png)"]
     if results.said:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.curves import Curve
-from benchmarks.peers import OURS, REFERENCE
+from benchmarks.peers import ORT, OURS, REFERENCE
 from benchmarks.report import Results, to_markdown, write
 from benchmarks.timing import Row, race
 
@@ -52,12 +52,14 @@ def test_what_does_not_agree_is_not_timed() -> None:
 
 
 def test_the_report_has_every_contender(tmp_path: Path) -> None:
-    row = Row("work", REFERENCE, 12, {REFERENCE: [0.2, 0.4, 0.3], OURS: [0.1, 0.1, 0.1]})
+    taken = {REFERENCE: [0.2, 0.4, 0.3], OURS: [0.1, 0.1, 0.1], ORT: [0.09, 0.09, 0.09]}
+    row = Row("work", REFERENCE, 12, taken)
     curve = Curve("Labels", "labels", "seconds", [(1, 0.1), (10, 0.4)], ["1 labels: 0.10 s"])
-    results = Results([row], ["memory: flat"], [curve])
+    results = Results(False, [row], ["memory: flat"], [curve])
     write(results, tmp_path / "RESULTS.md")
     said = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "**ours** | 100.0 | 100.0 to 100.0 | 3.00 | 12 |" in said
+    assert "| work | 0.90 |  |" in said
     assert "- memory: flat" in said
     data = json.loads((tmp_path / "RESULTS.json").read_text(encoding="utf-8"))
     assert data["rows"][0]["seconds"][OURS] == [0.1, 0.1, 0.1]

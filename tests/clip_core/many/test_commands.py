@@ -273,7 +273,7 @@ def test_interrupted_while_it_waits_for_a_phrase(options: list[str]) -> None:
     said = ""
     while " encoded, " not in said:
         said += process.stderr.readline()
-    time.sleep(0.3)
+    time.sleep(2)  # it says nothing more before it waits
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

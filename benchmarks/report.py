@@ -59,7 +59,7 @@ def to_markdown(results: Results, machine: dict[str, Any], plots: str) -> str:
         "# Results",
         "",
         f"Written by `python -m benchmarks{' --quick' if results.quick else ''}`;",
-        "[README.md](README.md) says what is measured and how, [NOTES.md](NOTES.md) what limits it.",
+        "[README.md](README.md) says what is measured, [NOTES.md](NOTES.md) what limits it.",
         *(["A quick run: few rounds, less work, and rows left out."] if results.quick else []),
         "",
         f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, "

@@ -170,7 +170,10 @@ def repeated_rows(made: Contenders, labels: list[str], rounds: int) -> Iterator[
             restarted = ZeroShotClassifier(made.model, "cpu")
 
         yield race(
-            Row(f"{len(labels)} labels after a restart", REFERENCE, 20),
+            # The digest of the weights takes as long for few labels as for many
+            Row(
+                f"{len(labels)} labels after a restart", REFERENCE, 20 if labels == LABELS else None
+            ),
             {
                 REFERENCE: lambda: made.text[REFERENCE](tokens),
                 OURS: lambda: restarted.label_features(prompts),
@@ -206,7 +209,8 @@ def pictures_row(made: Contenders, count: int, rounds: int) -> Row:
                 each = [row.features for row in encode(classifier, sources, store, "crop")]
             return torch.stack([features for features in each if features is not None])
 
-        row = Row(f"{count:,} pictures from disk", REFERENCE, 1.5)
+        # Of few, the start of the workers takes longer than the pictures
+        row = Row(f"{count:,} pictures from disk", REFERENCE, 1.5 if count >= 1000 else None)
         return race(row, {REFERENCE: loop, OURS: ours}, rounds)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from clip_core import CheckpointError, DownloadError
 from clip_core.allocator import keep_freed_memory
 from clip_core.cores import choose_threads
-from clip_core.load import DTYPES
+from clip_core.loading import DTYPES
 from ui.album import MAX_FILE_MB
 from ui.languages import translation_script
 from ui.memory import parse_bytes

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from clip_core import CLIP, tokenize
-from clip_core.load import DTYPES, place
+from clip_core.loading import DTYPES, place
 from clip_core.model import VisionTransformer
 
 ROUNDS = 15

@@ -4,15 +4,41 @@
 once and answers often.
 """
 
-from .classifier import Scores, ZeroShotClassifier
-from .config import CheckpointError
-from .download import DownloadError
-from .heat_maps import draw_heat_map, heat_maps
-from .load import available_models, load
-from .model import CLIP, contrastive_loss
-from .none_of_these import NoneOfThese, none_of_these
-from .preprocess import ImageError, open_image
-from .tokenizer import TextTooLongError, count_tokens, tokenize
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classifier import Scores, ZeroShotClassifier
+    from .config import CheckpointError
+    from .download import DownloadError
+    from .fitness import NoneOfThese, none_of_these
+    from .heat import draw_heat_map, heat_maps
+    from .loading import available_models, load
+    from .model import CLIP, contrastive_loss
+    from .preprocess import ImageError, open_image
+    from .tokenizer import TextTooLongError, count_tokens, tokenize
+
+# Each name's module is imported when the name is first used, and none may be called like a name:
+# processes that read pictures need no torch, whose import would be most of their start.
+_MODULES = {
+    "CLIP": "model",
+    "CheckpointError": "config",
+    "DownloadError": "download",
+    "ImageError": "preprocess",
+    "NoneOfThese": "fitness",
+    "Scores": "classifier",
+    "TextTooLongError": "tokenizer",
+    "ZeroShotClassifier": "classifier",
+    "available_models": "loading",
+    "contrastive_loss": "model",
+    "count_tokens": "tokenizer",
+    "draw_heat_map": "heat",
+    "heat_maps": "heat",
+    "load": "loading",
+    "none_of_these": "fitness",
+    "open_image": "preprocess",
+    "tokenize": "tokenizer",
+}
 
 __all__ = [
     "CLIP",
@@ -33,3 +59,15 @@ __all__ = [
     "open_image",
     "tokenize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,10 +18,10 @@ from . import Scores
 from .calibrate import calibrate, encode_pictures, find_pictures, half_of
 from .config import ACTIVATIONS
 from .convert import convert
-from .heat_maps import draw_heat_map, heat_maps
-from .load import weights_folder
+from .fitness import fitness, own_background, write_fit
+from .heat import draw_heat_map, heat_maps
+from .loading import weights_folder
 from .many.sources import PICTURE_SUFFIXES
-from .none_of_these import fitness, own_background, write_fit
 from .options import (
     INTERRUPTED,
     add_framing_option,

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .classifier import ZeroShotClassifier
-from .none_of_these import Fitted
+from .fitness import Fitted
 from .preprocess import ImageError
 
 LIST_SIZE = 5  # labels in the lists that the figures are fitted to

@@ -25,9 +25,9 @@ from .checkpoints import Checkpoint, build_model, read_checkpoint
 from .config import Config
 from .efficientnet import EfficientNetLite
 from .encoder import Encoder
-from .load import choose_dtype, find_weights, place, weights_folder
+from .fitness import NoneOfThese, judge, read_fit
+from .loading import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
-from .none_of_these import NoneOfThese, judge, read_fit
 from .onnx_tower import check_onnx
 from .preprocess import FRAMINGS, center_square, open_image, read_file, squares, to_pixels
 from .text_store import TextStore

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from .checkpoints import build_model, read_checkpoint
 from .config import CheckpointError
-from .load import find_weights
+from .loading import find_weights
 from .model import convert_weights
 
 

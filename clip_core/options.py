@@ -12,7 +12,7 @@ from prompts import find_label_set, find_template_set, label_sets, validate
 from .allocator import keep_freed_memory
 from .classifier import ZeroShotClassifier
 from .cores import choose_threads
-from .load import DTYPES, available_models
+from .loading import DTYPES, available_models
 from .preprocess import FRAMINGS
 
 INTERRUPTED = 130  # the exit code, as shells report what Ctrl+C ended

@@ -5,7 +5,8 @@ pictures' pixels; `open_image` stands before it and copes with what people's cam
 programs write. The two are apart so that the transform stays the reference's bit for bit.
 
 `squares` and `to_pixels` are the same transform in two steps, bit for bit too, without torchvision:
-importing that takes three seconds, which the page's first answer and each worker would wait for.
+importing that takes three seconds, which the page's first answer would wait for. Processes that
+read pictures need not even torch for `open_image` and `squares`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pillow_heif
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torchvision.transforms import Compose
 
 # The mean and standard deviation of CLIP's training pictures, for red, green and blue in 0..1, as
@@ -110,9 +110,7 @@ def to_pixels(squares: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float
     On the squares' device, where they are a quarter of the size to bring.
     """
     pixels = squares.permute(0, 3, 1, 2).float().div_(255)
-    shift, scale = (
-        torch.tensor(each, device=squares.device)[:, None, None] for each in (mean, std)
-    )
+    shift, scale = (pixels.new_tensor(each)[:, None, None] for each in (mean, std))
     return pixels.contiguous().sub_(shift).div_(scale)
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_core import ZeroShotClassifier
-from clip_core.heat_maps import encode_places
+from clip_core.heat import encode_places
 from clip_core.model import CLIP
 from clip_core.preprocess import center_square, open_image
 

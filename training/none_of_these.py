@@ -26,7 +26,7 @@ from clip_core.calibrate import (
     list_scores,
     rates,
 )
-from clip_core.none_of_these import FIGURES, fitness, own_background
+from clip_core.fitness import FIGURES, fitness, own_background
 from prompts import fill_all, find_label_set
 
 from .export import DEFAULT_TEMPLATE

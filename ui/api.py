@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from clip_core import Scores
-from clip_core.heat_maps import draw_heat_map, heat_maps
+from clip_core.heat import draw_heat_map, heat_maps
 from clip_core.pairs import compare
 from prompts import fill_all
 

@@ -21,7 +21,7 @@ import torch
 from clip_core import CheckpointError, DownloadError, ZeroShotClassifier
 from clip_core.checkpoints import Checkpoint, outline, read_checkpoint
 from clip_core.classifier import best_device
-from clip_core.load import BUNDLED, choose_dtype, find_on_disk, find_weights, is_known
+from clip_core.loading import BUNDLED, choose_dtype, find_on_disk, find_weights, is_known
 from clip_core.onnx_tower import check_onnx
 from clip_core.published import PUBLISHED
 from clip_core.stored import read_metadata

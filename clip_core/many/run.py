@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clip_core.classifier import ZeroShotClassifier
-from clip_core.load import weights_folder
+from clip_core.loading import weights_folder
 from clip_core.options import INTERRUPTED, add_framing_option, add_model_options
 from clip_core.tokenizer import TextTooLongError
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
-from clip_core.none_of_these import judge_each
+from clip_core.fitness import judge_each
 
 from .encode import Encoded
 

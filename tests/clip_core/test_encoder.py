@@ -16,7 +16,7 @@ from clip_core import CLIP, tokenize
 from clip_core import encoder as encoder_module
 from clip_core import packed as packed_module
 from clip_core.encoder import Encoder
-from clip_core.load import place
+from clip_core.loading import place
 from clip_core.model import ModifiedResNet, VisionTransformer
 
 BAR = 1e-5  # largest difference of normalised features

@@ -25,7 +25,7 @@ DEAD = "http://127.0.0.1:9"  # the discard port: nobody listens
 LOAD = """
 import json, sys
 import clip_core
-from clip_core.load import find_weights
+from clip_core.loading import find_weights
 found = []
 for name in sys.argv[1:]:
     try:

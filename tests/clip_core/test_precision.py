@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip_core import CLIP, load, tokenize
-from clip_core.load import BUNDLED, place
+from clip_core.loading import BUNDLED, place
 from clip_core.model import ModifiedResNet, VisionTransformer
 
 # Largest difference of normalised features from float32's. float16 keeps 11 bits of a number,

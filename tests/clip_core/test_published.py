@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import torch
 from PIL import Image
 
 from benchmarks.archives import write_archive
-from clip_core import CLIP, DownloadError, load, tokenize
+from clip_core import CLIP, DownloadError, load, loading, tokenize
 from clip_core.download import sha256_of
-from clip_core.load import find_on_disk, find_weights, weights_folder
+from clip_core.loading import find_on_disk, find_weights, weights_folder
 from clip_core.model import ModifiedResNet, VisionTransformer, convert_weights
 from clip_core.published import ADDRESS, PUBLISHED
 
@@ -79,7 +78,6 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def no_network(*_: object, **__: object) -> Path:
         raise DownloadError("There is no network.")
 
-    loading = sys.modules["clip_core.load"]  # its name is the function's
     monkeypatch.setattr(loading, "download", no_network)
     monkeypatch.setattr(loading, "fetch_file", no_network)
     monkeypatch.setattr(loading, "cached_file", lambda *_: None)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,19 @@ class Bomb:
         return os._exit, (1,)
 
 
+def test_who_reads_needs_no_torch() -> None:
+    """Its import would be most of a worker's start."""
+    program = (
+        "import sys, clip_core.many.reading as reading\n"
+        "assert callable(reading.read_job)\n"
+        "print(sorted({'torch', 'torchvision', 'gradio'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_file_that_kills_its_reader_is_found_and_the_others_are_read(paths: list[Path]) -> None:
     jobs: list[Job | Read] = [job(path) for path in paths]
     jobs[7] = job("bomb", Bomb())
@@ -79,8 +94,6 @@ def test_no_other_file_is_blamed_for_a_crash(paths: list[Path]) -> None:
 
 
 def test_workers_end_with_a_parent_that_is_killed(photographs: Path) -> None:
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
 
     script = (
         "import sys, time, numpy as np\n"

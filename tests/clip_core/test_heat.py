@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from clip_core import CLIP, ZeroShotClassifier
-from clip_core.heat_maps import draw_heat_map, encode_places, heat_maps
+from clip_core.heat import draw_heat_map, encode_places, heat_maps
 from clip_core.model import ModifiedResNet, VisionTransformer
 
 EXAMPLES = Path(__file__).parents[2] / "ui/examples"

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from clip_core import ZeroShotClassifier, none_of_these
 from clip_core.__main__ import main
 from clip_core.calibrate import auroc, calibrate, draw_lists, fit, half_of, list_scores
-from clip_core.none_of_these import NEIGHBOURS, Fitted, fitness, judge, read_fit, write_fit
+from clip_core.fitness import NEIGHBOURS, Fitted, fitness, judge, read_fit, write_fit
 
 EXAMPLES = Path(__file__).parents[2] / "ui/examples"
 # The right label, and what is none of the pictures

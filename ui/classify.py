@@ -34,6 +34,7 @@ from .question import (
 )
 from .share import build_share_tab
 from .side_by_side import build_side_by_side_tab
+from .whole import whole
 from .why import build_why_tab
 from .words import build_words_tab
 from .zerogpu import on_gpu
@@ -165,6 +166,7 @@ def _wire_answer(
     }
     folder = parts.csv_file.GRADIO_CACHE  # where gradio deletes what is a day old
 
+    @whole
     def answer(
         image: Any,
         text: str,

@@ -30,6 +30,7 @@ from .notes import note
 from .pictures import draw_problems
 from .question import BEST, CUSTOM, IncompleteError, QuestionError, shorten
 from .sort import build_sort_tab
+from .whole import Updates, fresh, merge
 from .zerogpu import on_gpu
 
 # One such run at a time: it takes its turns with those who ask about one picture.
@@ -163,23 +164,22 @@ class ManyParts:
         """Its run with errors as sentences, each update whole, and the starts off until the end."""
 
         def guarded(album: Album | None, *values: Any) -> Iterator[dict[Any, Any]]:
-            # Each update holds those before it: the browser may drop all but the last of several
-            shown: dict[Any, Any] = self._switch(album, on=False)
+            shown: Updates = self._switch(album, on=False)
             pictures = album.pictures if album is not None else []
             self._going += 1
             try:
                 for update in start.run(album, *values):
-                    _merge(shown, update)
-                    yield _fresh(shown)
+                    merge(shown, update)
+                    yield fresh(shown)
             except QuestionError as error:
                 is_wrong = not isinstance(error, IncompleteError)
                 shown[self.progress] = note(str(error), problem=is_wrong)
             finally:
                 self._going -= 1
-            _merge(shown, {self.stop: _hidden(), **self._switch(album, on=True)})
+            merge(shown, {self.stop: _hidden(), **self._switch(album, on=True)})
             if album is not None and album.pictures is not pictures:
-                _merge(shown, self.hide([each for each in self.results if each in start.outputs]))
-            yield _fresh(shown)
+                merge(shown, self.hide([each for each in self.results if each in start.outputs]))
+            yield fresh(shown)
 
         return guarded
 
@@ -331,22 +331,6 @@ def _stop(album: Album | None) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _merge(shown: dict[Any, Any], updates: dict[Any, Any]) -> None:
-    """Adds updates to those before: of one component what each says of it."""
-    for component, update in updates.items():
-        before = shown.get(component)
-        both = isinstance(before, dict) and isinstance(update, dict)
-        shown[component] = before | update if both else update
-
-
-def _fresh(updates: dict[Any, Any]) -> dict[Any, Any]:
-    """The same updates, each a copy: gradio takes the value out of those that it has sent."""
-    return {
-        component: dict(update) if isinstance(update, dict) else update
-        for component, update in updates.items()
-    }
 
 
 def _hidden() -> Any:

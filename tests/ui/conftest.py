@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clip_core import Scores
 from clip_core.classifier import Cached
+from ui.models import Models
 
 
 @pytest.fixture
@@ -35,3 +39,17 @@ def make_scores() -> Callable[..., Scores]:
         )
 
     return make
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model: Path) -> Models:
+    models = Models([str(tiny_model)], "cpu", offer_published=False)
+    models.slot(models.default).settled.wait()
+    return models
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "photo.jpg"
+    Image.linear_gradient("L").convert("RGB").resize((90, 60)).save(path)
+    return {"path": str(path), "orig_name": "photo.jpg"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ import pytest
 
 import ui.models
 from benchmarks.archives import write_archive
-from clip_core import CLIP, CheckpointError, ZeroShotClassifier
+from clip_core import CLIP, CheckpointError, ZeroShotClassifier, loading
 from clip_core.download import sha256_of
 from clip_core.model import VisionTransformer
 from clip_core.published import PUBLISHED
@@ -236,7 +235,6 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     shutil.move(root / name, root / digest / name)
     monkeypatch.setitem(PUBLISHED, NAME, dataclasses.replace(PUBLISHED[NAME], sha256=digest))
     monkeypatch.setenv("CLIP_CACHE", str(tmp_path / "cache"))
-    loading = sys.modules["clip_core.load"]  # its name is the function's
     monkeypatch.setattr(loading, "fetch_file", _no_hub)
     monkeypatch.setattr(loading, "cached_file", lambda *_: None)
     served = Mirror(root)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from ui.models import Models
 from ui.question import IncompleteError, Question, QuestionError, answer_with, ask, see, shorten
@@ -13,20 +12,6 @@ from ui.question import IncompleteError, Question, QuestionError, answer_with, a
 EXAMPLE = Path(__file__).parents[2] / "ui" / "examples" / "cat.jpg"
 PICTURE = {"path": str(EXAMPLE), "orig_name": "My cat.jpg"}
 TEMPLATE = "a photo of a {}."
-
-
-@pytest.fixture(scope="module")
-def models(tiny_model: Path) -> Models:
-    models = Models([str(tiny_model)], "cpu", offer_published=False)
-    models.slot(models.default).settled.wait()
-    return models
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> dict[str, Any]:
-    path = tmp_path / "photo.jpg"
-    Image.linear_gradient("L").convert("RGB").resize((90, 60)).save(path)
-    return {"path": str(path), "orig_name": "photo.jpg"}
 
 
 def test_a_question_as_asked() -> None:

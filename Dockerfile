@@ -27,7 +27,7 @@ VOLUME /weights
 USER 1000
 EXPOSE 7860
 
-# Answers without the password, too: it asks for the page alone.
+# Answers without the password, too.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['GRADIO_SERVER_PORT'])"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['GRADIO_SERVER_PORT'] + '/healthz')"]
 CMD ["python", "app.py"]

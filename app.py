@@ -12,18 +12,25 @@ import argparse
 import importlib.util
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clip_core import CheckpointError, DownloadError
 from clip_core.allocator import keep_freed_memory
 from clip_core.cores import choose_threads
 from clip_core.loading import DTYPES
 from ui.album import MAX_FILE_MB
+from ui.fetch import limit_fetches
 from ui.languages import translation_script
 from ui.memory import parse_bytes
 from ui.models import Models
 from ui.page import build_page
+from ui.serving import Server
 from ui.theme import CSS, THEME
+from ui.uploads import choose_folder, start_sweeping
+from ui.watch import LEVELS, write_logs
+
+if TYPE_CHECKING:
+    from ui.metrics import Metrics
 
 gc.freeze()  # nor is it looked for later among what was imported
 gc.enable()
@@ -155,17 +162,42 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="how many questions may wait for an answer (default 100) [CLIP_QUEUE_SIZE]",
     )
     parser.add_argument(
+        "--rate",
+        type=int,
+        default=env("CLIP_RATE", "0"),
+        help="how many questions, uploads and camera frames one address may send a minute (default "
+        "0: any number; a camera sends up to 900) [CLIP_RATE]",
+    )
+    parser.add_argument(
         "--mcp",
         action="store_true",
         default=env("CLIP_MCP", "").lower() in ("1", "true"),
         help="also serve the API as tools for assistants, by the Model Context Protocol, below the "
         "page's address at gradio_api/mcp/; not with a password [CLIP_MCP]",
     )
+    parser.add_argument(
+        "--log",
+        type=_level,
+        default=env("CLIP_LOG", "warning"),
+        metavar="LEVEL",
+        help=f"what is written to the standard error, a line of JSON each: {', '.join(LEVELS)} "
+        "(default warning); never anything of a picture or a label [CLIP_LOG]",
+    )
+    parser.add_argument(
+        "--metrics",
+        type=_address,
+        default=env("CLIP_METRICS"),
+        metavar="[HOST:]PORT",
+        help="also serve figures for Prometheus at that port, on 127.0.0.1 unless a host is named; "
+        "they know no password [CLIP_METRICS]",
+    )
     options = parser.parse_args(arguments)
     chosen = env("CLIP_MODEL") or (SPACE_MODEL if env("SPACE_ID") else "bundled")
     options.model = options.model or [chosen]
     if options.queue_size < 1:
         parser.error("--queue-size must be 1 or more.")
+    if options.rate < 0:
+        parser.error("--rate must be 0, for any number, or more.")
     if options.mcp and options.auth:
         # Gradio's MCP server lists its tools to anyone, and can't ask the page with a password
         parser.error("--mcp can't be used with --auth: its tools know no password.")
@@ -185,6 +217,21 @@ def _threads(text: str) -> int:
     return int(text)
 
 
+def _level(text: str) -> str:
+    if text.lower() not in LEVELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(LEVELS)}")
+    return text.lower()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a port, or a host and a port as HOST:PORT."
+        )
+    return host or "127.0.0.1", int(port)
+
+
 def _dtype(text: str) -> str:
     if text not in DTYPES:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DTYPES)}")
@@ -196,6 +243,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     if options.mcp and importlib.util.find_spec("mcp") is None:
         sys.exit("app.py: --mcp needs a package that is not here: pip install 'gradio[mcp]'")
+    if options.metrics and importlib.util.find_spec("prometheus_client") is None:
+        sys.exit(
+            "app.py: --metrics needs a package that is not here: pip install prometheus-client"
+        )
+    write_logs(options.log)
+    metrics = serve_metrics(*options.metrics) if options.metrics else None
+    start_sweeping(choose_folder())
+    limit_fetches()
     # Both before any thread has computed
     keep_freed_memory()
     threads, reason = choose_threads(options.threads)
@@ -213,6 +268,13 @@ def main(arguments: list[str] | None = None) -> None:
     if models.device.type == "cpu":
         print(f"* Models run on {threads} thread{'s' if threads > 1 else ''}: {reason}.")
     page = build_page(models, options.queue_size)
+    server = Server(page, models)
+    if options.share and not options.auth:
+        print(
+            "* Anyone who has the public link can use the page: CLIP_AUTH=user:password locks it."
+        )
+    if metrics is not None:
+        metrics.watch_queue(lambda: server.waiting, lambda: server.running)
     try:
         page.launch(
             server_name=options.host,
@@ -228,9 +290,24 @@ def main(arguments: list[str] | None = None) -> None:
             run_history=False,  # it would keep each visitor's pictures in their browser
             ssr_mode=False,
             mcp_server=options.mcp,
+            app_kwargs=server.app_arguments(options.rate),
+            prevent_thread_lock=True,
         )
     except OSError as error:
         sys.exit(f"app.py: The page can't listen there: choose another --port or --host. {error}")
+    server.wait_for_the_end()
+
+
+def serve_metrics(host: str, port: int) -> Metrics:
+    """Starts counting, and answering at a port of its own; leaves when it can't listen there."""
+    from ui.metrics import Metrics  # noqa: PLC0415  (its package is there for those who ask for it)
+
+    metrics = Metrics()
+    try:
+        metrics.serve(host, port)
+    except OSError as error:
+        sys.exit(f"app.py: The figures can't be served there: choose another --metrics. {error}")
+    return metrics
 
 
 if __name__ == "__main__":

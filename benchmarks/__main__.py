@@ -10,7 +10,7 @@ from clip_core.allocator import keep_freed_memory
 
 from .curves import curves
 from .page import sentences
-from .report import Results, write
+from .report import Results, read, write
 from .towers import rows
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -27,8 +27,16 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=RESULTS, help="the Markdown; JSON and a plot go beside it"
     )
+    parser.add_argument(
+        "--curves", action="store_true", help="only the curves, put with the results that are there"
+    )
     options = parser.parse_args()
     keep_freed_memory()  # as the page and the commands do; here the peers have it too
+    if options.curves:
+        results = read(options.out)
+        results.curves, results.curves_apart = [], True
+        measure_curves(results, options.out)
+        return
     results = Results(options.quick)
     for row in rows(options.quick):
         results.rows.append(row)
@@ -37,9 +45,14 @@ def main() -> None:
         print(sentence, file=sys.stderr, flush=True)
         results.said.append(sentence)
         write(results, options.out)
-    for curve in curves(options.quick):
+    measure_curves(results, options.out)
+
+
+def measure_curves(results: Results, out: Path) -> None:
+    """Adds how things grow to the results, and writes them."""
+    for curve in curves(results.quick):
         results.curves.append(curve)
-        write(results, options.out)
+        write(results, out)
 
 
 if __name__ == "__main__":

@@ -42,12 +42,13 @@ def describe_machine() -> dict[str, Any]:
 
 @dataclass
 class Results:
-    """What one run measured. said: sentences on what is no race."""
+    """What a run measured. said: sentences on what is no race; curves_apart: in another run."""
 
     quick: bool = False
     rows: list[Row] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    curves_apart: bool = False
 
 
 def to_markdown(results: Results, machine: dict[str, Any], plots: str) -> str:
@@ -102,6 +103,8 @@ def to_markdown(results: Results, machine: dict[str, Any], plots: str) -> str:
         lines += ["", "## The page", "", *(f"- {sentence}" for sentence in results.said)]
     if results.curves:
         lines += ["", "## How it grows", "", f"![Curves]({plots}-curves.png)"]
+        if results.curves_apart:
+            lines += ["", "Measured in a run of their own, by `python -m benchmarks --curves`."]
     for curve in results.curves:
         lines += ["", f"{curve.title}:", "", *(f"- {point}" for point in curve.said)]
     if not machine["gpu"]:
@@ -109,6 +112,18 @@ def to_markdown(results: Results, machine: dict[str, Any], plots: str) -> str:
     if missing:
         lines += ["", f"Not installed, and so not measured: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
+
+
+def read(out: Path) -> Results:
+    """What was written there, from its JSON."""
+    data = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+    return Results(
+        data["quick"],
+        [Row(**row) for row in data["rows"]],
+        data["said"],
+        [Curve(**curve) for curve in data["curves"]],
+        data.get("curves_apart", False),
+    )
 
 
 def write(results: Results, out: Path) -> None:

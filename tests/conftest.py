@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from clip_core.model import CLIP, VisionTransformer
+from tests.running_app import RunningApp, free_port
 
 ROOT = Path(__file__).parents[1]
 SECONDS_TO_START = 180  # importing torch and gradio on a busy machine
@@ -42,15 +42,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Starts app.py with these flags and variables on a free port; its address once it answers."""
+def run_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningApp]]:
+    """Starts app.py with these flags and variables on a free port, and waits until it answers."""
     folder = tmp_path_factory.mktemp("app")
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(*flags: str, **environment: str) -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    def start(*flags: str, **environment: str) -> RunningApp:
+        port = free_port()
         log = folder / f"{port}.log"
         settings = {
             "GRADIO_ANALYTICS_ENABLED": "False",
@@ -71,7 +69,7 @@ def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         while time.monotonic() < deadline and process.poll() is None:
             try:
                 urllib.request.urlopen(address, timeout=5).close()
-                return address
+                return RunningApp(address, process, log, folder / str(port))
             except OSError:
                 time.sleep(0.2)
         raise RuntimeError(f"The app did not start:\n{log.read_text(errors='replace')}")
@@ -85,3 +83,9 @@ def start_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def start_app(run_app: Callable[..., RunningApp]) -> Callable[..., str]:
+    """As `run_app`; gives the address alone."""
+    return lambda *flags, **environment: run_app(*flags, **environment).address

@@ -31,7 +31,10 @@ VARIABLES = (
     "CLIP_MEMORY",
     "CLIP_MIRROR",
     "CLIP_QUEUE_SIZE",
+    "CLIP_RATE",
     "CLIP_MCP",
+    "CLIP_LOG",
+    "CLIP_METRICS",
 )
 MIRROR = "http://127.0.0.1/clip"
 
@@ -70,7 +73,10 @@ def test_needs_no_flags() -> None:
         "memory": None,
         "mirror": None,
         "queue_size": 100,
+        "rate": 0,
         "mcp": False,
+        "log": "warning",
+        "metrics": None,
     }
 
 
@@ -78,6 +84,7 @@ def test_flags() -> None:
     line = "--host 0.0.0.0 --port 8000 --share --model a.pt --model b.pt --device cpu"
     more = "--queue-size 5 --root-path /clip/ --auth ann:secret"
     more += f" --dtype bfloat16 --threads 3 --onnx --memory 8GB --mirror {MIRROR}"
+    more += " --rate 1200 --log INFO --metrics 9100"
     options = app.parse_arguments([*line.split(), *more.split()])
     assert vars(options) == {
         "host": "0.0.0.0",
@@ -93,13 +100,16 @@ def test_flags() -> None:
         "memory": 8_000_000_000,
         "mirror": MIRROR,
         "queue_size": 5,
+        "rate": 1200,
         "mcp": False,
+        "log": "info",
+        "metrics": ("127.0.0.1", 9100),
     }
 
 
 def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
     values = ("0.0.0.0", "8000", "true", "/clip", "ann:secret", "a.pt", "cpu")
-    values += ("bfloat16", "3", "1", "8GB", MIRROR, "5", "0")
+    values += ("bfloat16", "3", "1", "8GB", MIRROR, "5", "1200", "0", "info", "9100")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
     options = app.parse_arguments([])
@@ -117,7 +127,10 @@ def test_environment_variables_and_flags_over_them(monkeypatch: pytest.MonkeyPat
         "memory": 8_000_000_000,
         "mirror": MIRROR,
         "queue_size": 5,
+        "rate": 1200,
         "mcp": False,
+        "log": "info",
+        "metrics": ("127.0.0.1", 9100),
     }
     line = "--host 127.0.0.1 --port 9 --model b.pt --device cuda --queue-size 7"
     options = app.parse_arguments(line.split())
@@ -161,6 +174,10 @@ def test_share_is_off_unless_asked_for(value: str, monkeypatch: pytest.MonkeyPat
         ([], {"CLIP_THREADS": "all"}, "argument --threads: 'all' is no number of threads"),
         ([], {"CLIP_DTYPE": "int8"}, "argument --dtype: 'int8' is none of float32"),
         (["--port", "http"], {}, "invalid int value: 'http'"),
+        (["--rate", "-1"], {}, "--rate must be 0, for any number, or more."),
+        (["--log", "loud"], {}, "argument --log: 'loud' is none of debug, info, warning, error"),
+        (["--metrics", "host:"], {}, "argument --metrics: 'host:' must be a port, or a host and"),
+        ([], {"CLIP_METRICS": "70000"}, "argument --metrics: '70000' must be a port, or a host"),
         (["--root-path", "clip"], {}, "argument --root-path: 'clip' must be a path that begins"),
         ([], {"GRADIO_ROOT_PATH": "clip"}, "argument --root-path: 'clip' must be a path"),
         (["--mcp", "--auth", "ann:secret"], {}, "--mcp can't be used with --auth"),

@@ -7,9 +7,11 @@ by another until it is; `bundled`, which comes with the project, always can.
 from __future__ import annotations
 
 import atexit
+import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from clip_core.stored import read_metadata
 from clip_core.turns import Turns
 
 from .memory import default_budget, readable
+from .watch import seconds_since, tell
 
 # The set that the CLIP repository's own search over templates chose for published weights.
 PUBLISHED_DEFAULT = "imagenet-7"
@@ -232,6 +235,7 @@ class Models:
     def _bring(self, name: str) -> None:
         """Downloads if need be, makes room, loads; ends in "ready", "failed" or "absent"."""
         slot = self._slots[name]
+        started = time.perf_counter()
 
         def on_progress(done: int, total: int | None) -> None:
             slot.done, slot.total, slot.stage = done, total, "downloading"
@@ -261,16 +265,20 @@ class Models:
                     onnx=self._onnx,
                 )
         except CancelledError:
+            tell("model", model=name, outcome="called off")
             self._settle(slot, "absent")
         except (CheckpointError, DownloadError) as error:
             print(f"{name}: {error}", file=sys.stderr)
+            tell("model", logging.ERROR, model=name, outcome="failed", kind=type(error).__name__)
             # Where files lie is the host's business, not the page's
             self._settle(slot, "failed", FOLDERS.sub("", str(error)))
         except Exception as error:  # a thread that dies in silence would leave everyone waiting
+            tell("model", logging.ERROR, model=name, outcome="failed", kind=type(error).__name__)
             self._settle(slot, "failed", f"It could not be loaded ({type(error).__name__}).")
             raise
         else:
             slot.size = _bytes_of(classifier)
+            tell("model", model=name, outcome="ready", seconds=seconds_since(started))
             self._settle(slot, "ready", classifier=classifier)
 
     def _settle(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from clip_core import CheckpointError, ImageError, Scores, TextTooLongError
@@ -17,6 +20,7 @@ from prompts import TemplateError, fill_all, template_sets, validate
 
 from .labels import LabelsError, parse_labels
 from .models import Models
+from .watch import seconds_since, tell
 from .zerogpu import ON_ZEROGPU
 
 # So many may be answered at once: their pictures go through the model together. On ZeroGPU each
@@ -26,6 +30,7 @@ ON_MODEL: dict[str, Any] = {
     "concurrency_limit": 1 if ON_ZEROGPU else MOST_ROWS,
 }
 CUSTOM = "custom"  # the template's choice for one that the person writes
+EXAMPLES = Path(__file__).parent / "examples"
 BEST = "best"  # the framing that measured best for the model
 
 
@@ -108,8 +113,20 @@ def ask(
 
 def answer_with(models: Models, question: Question) -> Scores:
     """Scores a question. Raises QuestionError, with one sentence, where the model can't."""
+    started = time.perf_counter()
     with model_errors(question), models.use(question.model) as classifier:
-        return classifier.score(question.path, question.labels, question.prompts, question.framing)
+        scores = classifier.score(
+            question.path, question.labels, question.prompts, question.framing
+        )
+    tell(
+        "answer",
+        model=question.model,
+        seconds=seconds_since(started),
+        labels=len(scores.labels),
+        labels_kept=scores.cached.texts,
+        picture_kept=scores.cached.image,
+    )
+    return scores
 
 
 @contextmanager
@@ -119,19 +136,27 @@ def model_errors(question: Question) -> Iterator[None]:
         yield
     except QuestionError:
         raise
-    except TextTooLongError as error:
+    except (CheckpointError, ImageError, TextTooLongError, ValueError) as error:
+        tell("problem", kind=type(error).__name__, model=question.model)
+        raise QuestionError(_sentence(error, question)) from error
+    except Exception as error:
+        tell("problem", logging.ERROR, kind=type(error).__name__, model=question.model)
+        raise
+
+
+def _sentence(error: Exception, question: Question) -> str:
+    if isinstance(error, TextTooLongError):
         # The longest of those that hold it: a short label may be a part of others' prompts
         label = max(
             (label for label in question.labels if label in error.text), key=len, default=""
         )
-        raise QuestionError(
+        return (
             f"The label “{shorten(label)}” has {error.tokens} tokens in its prompt, and the model "
             f"reads at most {error.context_length}: shorten it."
-        ) from error
-    except CheckpointError as error:
-        raise QuestionError(f"The model {question.model} could not be loaded. {error}") from error
-    except (ImageError, ValueError) as error:
-        raise QuestionError(str(error)) from error
+        )
+    if isinstance(error, CheckpointError):
+        return f"The model {question.model} could not be loaded. {error}"
+    return str(error)
 
 
 def see(
@@ -162,9 +187,16 @@ def templates_for(template: str | None) -> tuple[str, ...]:
 
 
 def uploaded_path(image: Mapping[str, Any]) -> str:
-    """Where gradio put an upload; it has checked that the file lies in its upload folder."""
+    """Where gradio put an upload. Raises QuestionError for any other place, or when it is gone.
+
+    gradio itself looks only where a request says that it has a file ("meta"), so that a path alone
+    would have the page open any picture of the server's.
+    """
     path = image.get("path")
-    if not path:
+    if not isinstance(path, str) or not any(
+        Path(path).resolve().is_relative_to(folder)
+        for folder in (Path(get_upload_folder()), EXAMPLES)
+    ):
         raise QuestionError("This picture did not arrive as a file: upload it once more.")
     if not Path(path).is_file():  # uploads are deleted after a day; a page may be open for longer
         raise QuestionError("This picture is no longer here: upload it once more.")

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.curves import Curve
 from benchmarks.peers import ORT, OURS, REFERENCE
-from benchmarks.report import Results, to_markdown, write
+from benchmarks.report import Results, read, to_markdown, write
 from benchmarks.timing import Row, race
 
 ANSWER = torch.eye(3)
@@ -69,6 +69,18 @@ def test_the_report_has_every_contender(tmp_path: Path) -> None:
     assert (tmp_path / "RESULTS-curves.png").stat().st_size > 1000
     without = to_markdown(results, data["machine"] | {"gpu": None}, "RESULTS")
     assert "Not measured: none was at hand." in without
+
+
+def test_results_are_read_back(tmp_path: Path) -> None:
+    row = Row("work", REFERENCE, 12, {REFERENCE: [0.2], OURS: [0.1]}, {OURS: 1e-7})
+    curve = Curve("Labels", "labels", "seconds", [(1, 0.1)], ["1 labels: 0.10 s"])
+    results = Results(True, [row], ["memory: flat"], [curve], curves_apart=True)
+    write(results, tmp_path / "RESULTS.md")
+    said = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    write(read(tmp_path / "RESULTS.md"), tmp_path / "again.md")
+    again = (tmp_path / "again.md").read_text(encoding="utf-8")
+    assert again == said.replace("RESULTS.png", "again.png").replace("RESULTS-c", "again-c")
+    assert "in a run of their own" in said
 
 
 def test_what_takes_minutes_is_timed_by_its_first_run() -> None:

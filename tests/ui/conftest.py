@@ -13,6 +13,12 @@ from clip_core.classifier import Cached
 from ui.models import Models
 
 
+@pytest.fixture(autouse=True)
+def uploads_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test makes in its folder counts as uploaded."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+
 @pytest.fixture
 def make_scores() -> Callable[..., Scores]:
     """Scores as a model would give them, from shares chosen by the test."""

@@ -92,7 +92,7 @@ def is_known(text: str, words: dict[str, str]) -> bool:
     return False
 
 
-ENDPOINTS = ("api", "catalogue", "endpoint")
+ENDPOINTS = ("api", "catalogue", "endpoint", "fetch")
 FILES = sorted(
     {
         # what programs read stays in one language
@@ -102,7 +102,7 @@ FILES = sorted(
             ROOT / "clip_core" / f"{name}.py"
             for name in (
                 *("preprocess", "config", "checkpoints", "stored", "layouts", "download", "hub"),
-                *("load", "heat_maps", "many/reading", "many/labelled"),
+                *("loading", "heat", "many/reading", "many/labelled"),
             )
         ),
     }

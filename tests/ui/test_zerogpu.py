@@ -42,7 +42,7 @@ START = """
 import json, sys, threading
 import app
 import gradio as gr
-import ui.classify, ui.models, ui.page, ui.zerogpu
+import ui.classify, ui.models, ui.page, ui.serving, ui.zerogpu
 
 started = {}
 
@@ -67,6 +67,7 @@ def keep_models(given, queue_size):
 
 app.build_page = keep_models
 gr.Blocks.launch = launch
+ui.serving.Server.wait_for_the_end = lambda server: None
 app.main(["--model", sys.argv[1], "--device", "cpu"])
 
 def plain():

@@ -1,0 +1,88 @@
+"""The folder of what visitors send and take away: the page's own, swept of what is a day old.
+
+gradio deletes on a schedule too, but only what its own list holds, and a program that is killed
+takes that list with it: what it left would stay for ever.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from .watch import tell
+
+SECONDS_KEPT = 86_400
+SECONDS_BETWEEN_SWEEPS = 3_600
+# A folder is made a moment before the file in it
+SECONDS_AN_EMPTY_FOLDER_STAYS = 3_600
+
+
+def choose_folder() -> Path:
+    """The folder: GRADIO_TEMP_DIR, else one among the temporary files that is this user's alone.
+
+    Named to gradio, too, which would share one with all its other pages on this machine.
+    """
+    if not os.environ.get("GRADIO_TEMP_DIR"):
+        folder = Path(tempfile.gettempdir()).resolve() / f"clip-zero-shot-{getpass.getuser()}"
+        if not _is_ours(folder):
+            folder = Path(tempfile.mkdtemp(prefix="clip-zero-shot-")).resolve()
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    return Path(os.environ["GRADIO_TEMP_DIR"])
+
+
+def start_sweeping(folder: Path) -> None:
+    """Sweeps now and every hour, in a thread that ends with the program."""
+
+    def run() -> None:
+        while True:
+            tell("swept", files=sweep(folder))
+            time.sleep(SECONDS_BETWEEN_SWEEPS)
+
+    threading.Thread(target=run, name="sweep", daemon=True).start()
+
+
+def sweep(folder: Path, now: float | None = None) -> int:
+    """Deletes files unchanged for `SECONDS_KEPT`, and empty folders; how many files it were.
+
+    now: seconds since the epoch, the present unless given. What can't be deleted stays, to be tried
+    again by the next sweep.
+    """
+    now = time.time() if now is None else now
+    count = 0
+    for parent, _, names in os.walk(folder, topdown=False):  # follows no links
+        for name in names:
+            path = Path(parent, name)
+            try:
+                if now - path.lstat().st_mtime > SECONDS_KEPT:
+                    path.unlink()
+                    count += 1
+            except OSError:
+                continue
+        try:
+            empty_for = now - Path(parent).stat().st_mtime
+            if Path(parent) != folder and empty_for > SECONDS_AN_EMPTY_FOLDER_STAYS:
+                Path(parent).rmdir()  # refuses one that isn't empty
+        except OSError:
+            continue
+    return count
+
+
+def _is_ours(folder: Path) -> bool:
+    """Makes a folder, unless it is there; whether it is this user's, and closed to others."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            return False
+        if hasattr(os, "getuid"):
+            if status.st_uid != os.getuid():
+                return False
+            folder.chmod(0o700)
+    except OSError:
+        return False
+    return True

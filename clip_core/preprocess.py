@@ -11,14 +11,23 @@ read pictures need not even torch for `open_image` and `squares`.
 
 from __future__ import annotations
 
-import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from .bombs import (
+    BombError,
+    GuardedFile,
+    check_scans,
+    check_tags,
+    ignore_long_exif,
+    leave_groups_unread,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +47,24 @@ FRAMINGS = ("crop", "pad", "squash", "crops")
 CROPS = 5
 MAX_SIDES_RATIO = 50  # the short side is scaled up to the model's: longer strips would fill memory
 
+BOMB = "This file asks for far more memory or time than its picture needs: save the picture anew."
+NO_MEMORY = "There is not enough memory to open this picture: scale it down first."
+# EXIF's orientation, and what makes a picture upright that was stored so
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 pillow_heif.register_heif_opener()
+ignore_long_exif()
+# MAX_PIXELS is the limit here; and what is odd about a stranger's file doesn't belong in our log
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class ImageError(ValueError):
@@ -122,14 +148,24 @@ def open_image(source: str | Path | bytes | Image.Image) -> Image.Image:
     known by content and not by name.
 
     Raises ImageError, with one sentence, for a file that is missing, broken, of another kind, above
-    `MAX_PIXELS`, or a strip longer than `MAX_SIDES_RATIO` times its width.
+    `MAX_PIXELS`, a strip longer than `MAX_SIDES_RATIO` times its width, or a bomb (`bombs.py`).
     """
     if isinstance(source, Image.Image):
         return _decode(source)
+    data = read_file(source)
     try:
-        image = Image.open(io.BytesIO(read_file(source)), formats=FORMATS)
-    except ImageError:
-        raise
+        check_tags(data)
+        file = GuardedFile(data)
+        image = Image.open(file, formats=FORMATS)
+        if image.format in ("JPEG", "MPO"):
+            check_scans(data)
+        elif image.format == "TIFF":
+            leave_groups_unread(image)
+        file.begin_pixels()
+    except BombError as error:
+        raise ImageError(BOMB) from error
+    except MemoryError as error:
+        raise ImageError(NO_MEMORY) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             "This file is not a picture that can be read here, or it is broken: "
@@ -166,9 +202,22 @@ def _decode(image: Image.Image) -> Image.Image:
         )
     try:
         image.load()
-        return _flatten(ImageOps.exif_transpose(image))
+        return _flatten(_turn_upright(image))
+    except BombError as error:
+        raise ImageError(BOMB) from error
+    except MemoryError as error:
+        raise ImageError(NO_MEMORY) from error
     except Exception as error:  # as above: a truncated file shows only when its pixels are read
         raise ImageError("This picture is broken: its data end early or make no sense.") from error
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """As EXIF says; as it is, uncopied, where EXIF says nothing."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # broken EXIF says nothing, and the pixels are sound all the same
+        return image
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -176,20 +225,24 @@ def _flatten(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(ground, image).convert("RGB")
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
+        ground = Image.new("RGB", image.size, "white")
+        ground.paste(image, mask=image)
+        return ground
     return image.convert("RGB")
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit and float grey -> 8-bit grey; Pillow itself would clip them to white."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.array(image, dtype=np.float32)  # and all else in place: these may be 120 million
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     if image.mode.startswith("I;16") or values.max() > 255:
-        values = values / 257  # 65535 / 255
+        values /= 257  # 65535 / 255
     elif image.mode == "F" and values.max() <= 1:
-        values = values * 255
-    return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
+        values *= 255
+    np.clip(values.round(out=values), 0, 255, out=values)
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def _scale_short_side(image: Image.Image, pixels: int) -> Image.Image:

@@ -21,6 +21,9 @@ MAX_TEMPLATE_LENGTH = 300
 
 # Control characters, line and paragraph separators, lone surrogates.
 _UNPRINTABLE = frozenset({"Cc", "Zl", "Zp", "Cs"})
+# These turn the direction of whatever is shown after them.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_LONGEST_SHOWN = 60  # characters of a template in a message
 
 
 class TemplateError(ValueError):
@@ -54,7 +57,7 @@ def validate(template: str) -> None:
             "at most."
         )
     for position, character in enumerate(template, start=1):
-        if unicodedata.category(character) in _UNPRINTABLE:
+        if unicodedata.category(character) in _UNPRINTABLE or character in _TURNING:
             raise TemplateError(
                 f"The template holds a control character (U+{ord(character):04X}, at place "
                 f"{position}); remove it and write the template on one line."
@@ -66,8 +69,9 @@ def validate(template: str) -> None:
     fields = re.findall(r"\{[^{}]*\}", template)
     for field in fields:
         if field not in ("{}", "{a}"):
+            shown = field if len(field) <= _LONGEST_SHOWN else f"{field[:_LONGEST_SHOWN]}…"
             raise TemplateError(
-                f'The template holds "{field}", which nothing fills; write {{}} where the label '
+                f'The template holds "{shown}", which nothing fills; write {{}} where the label '
                 "goes, and no other braces except {a} for a or an."
             )
     if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", template)):

@@ -27,6 +27,7 @@ from clip_core.many.reading import read_members, read_whole
 from clip_core.many.sources import find_sources
 from clip_core.preprocess import squares
 
+from .labels import mend
 from .question import QuestionError, uploaded_path
 
 MAX_PICTURES = 1000
@@ -115,7 +116,7 @@ class Album:
         for file in files or ():
             try:
                 path = uploaded_path(file)
-                name = str(file.get("orig_name") or Path(path).name)
+                name = mend(str(file.get("orig_name") or Path(path).name))
                 if name.lower().endswith(".csv"):
                     tables[name] = read_labels(path, name)
                 elif name.lower().endswith(".zip"):

@@ -13,6 +13,7 @@ from clip_core.many.find import ExactIndex, make_query
 from prompts import TemplateError, fill_all
 
 from .album import STOPPED, Album, Picture
+from .labels import mend
 from .pictures import LONGEST_CAPTION, items, lay_out_gallery
 from .question import IncompleteError, Question, QuestionError, model_errors, shorten, templates_for
 from .zerogpu import on_gpu
@@ -122,8 +123,13 @@ def search_album(
     like: the features of a picture, to find others like it; None to go by the phrase. Raises
     QuestionError, with one sentence.
     """
-    phrases = [phrase.strip()] if like is None else []
-    others = [minus.strip()] if (minus or "").strip() else []
+    phrases = [mend(phrase).strip()] if like is None else []
+    others = [mend(minus).strip()] if (minus or "").strip() else []
+    for text in (*phrases, *others):
+        if len(text) > LONGEST_PHRASE:  # the fields hold no more, but requests may
+            raise QuestionError(
+                f"The phrase “{shorten(text)}” has {len(text):,} characters: shorten it."
+            )
     try:
         templates = templates_for(chosen.template)
     except TemplateError as error:

@@ -9,6 +9,14 @@ from dataclasses import dataclass
 MAX_LABELS = 1000
 # No text this long fits a 77-token context, and splitting one into tokens takes quadratic time.
 MAX_LABEL_CHARACTERS = 2000
+# Of all labels: each stands in up to 80 prompts, and all of those in memory at once.
+MAX_CHARACTERS = 200_000
+
+# Characters that nobody sees: controls that are no white space, the mark that some editors begin a
+# file with, and those that turn the direction of whatever is shown after them. The tokenizer drops
+# most of them too.
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\u202a-\u202e\u2066-\u2069]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class LabelsError(ValueError):
@@ -39,13 +47,14 @@ def parse_labels(text: str | Sequence[str] | None) -> Labels:
     """Labels one a line, or on a single line between semicolons, or else between commas.
 
     Blank ones fold away. So do repetitions, whatever their capitals and spaces, since the models
-    read lower-case text. A list of strings is taken as it is, one label an item.
+    read lower-case text. A list of strings is taken item by item, one label each. All are `mend`ed.
 
-    Raises LabelsError above `MAX_LABELS` labels, or for one above `MAX_LABEL_CHARACTERS`.
+    Raises LabelsError above `MAX_LABELS` labels, for one above `MAX_LABEL_CHARACTERS`, and for all
+    above `MAX_CHARACTERS`.
     """
     if text is None:
         text = ""
-    typed = split_labels(text) if isinstance(text, str) else [str(item) for item in text]
+    typed = split_labels(mend(text)) if isinstance(text, str) else [mend(str(i)) for i in text]
     typed = [folded for label in typed if (folded := " ".join(label.split()))]
     labels: dict[str, str] = {}
     for label in typed:
@@ -59,7 +68,22 @@ def parse_labels(text: str | Sequence[str] | None) -> Labels:
         raise LabelsError(
             f"These are {len(labels):,} labels; at most {MAX_LABELS:,} can be compared at once."
         )
+    total = sum(map(len, labels.values()))
+    if total > MAX_CHARACTERS:
+        raise LabelsError(
+            f"The labels have {total:,} characters together; at most {MAX_CHARACTERS:,} can be "
+            "compared at once."
+        )
     return Labels(tuple(labels.values()), len(typed) - len(labels))
+
+
+def mend(text: str) -> str:
+    """A text that can be shown and written to any file.
+
+    Without the characters that nobody sees; half a pair of surrogates, which no UTF-8 can hold,
+    becomes the sign for what can't be read.
+    """
+    return _LONE_SURROGATE.sub("\ufffd", _UNSEEN.sub("", text))
 
 
 def split_labels(text: str) -> list[str]:

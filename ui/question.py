@@ -18,7 +18,7 @@ from clip_core.preprocess import FRAMINGS
 from clip_core.turns import MOST_ROWS
 from prompts import TemplateError, fill_all, template_sets, validate
 
-from .labels import LabelsError, parse_labels
+from .labels import LabelsError, mend, parse_labels
 from .models import Models
 from .watch import seconds_since, tell
 from .zerogpu import ON_ZEROGPU
@@ -105,7 +105,7 @@ def ask(
         picture = "frame"
     else:
         path = uploaded_path(image)
-        picture = str(image.get("orig_name") or Path(path).name)
+        picture = mend(str(image.get("orig_name") or Path(path).name))
     prompts = fill_all(templates, parsed.labels)
     chosen = None if framing == BEST else framing
     return Question(path, picture, parsed.labels, template, prompts, model, chosen)

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 # Spreadsheets run a cell that begins with one of these as a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# The wide ones do so too, where the spreadsheet's language is Chinese or Japanese.
+FORMULA_STARTS = (*"=+-@＝＋－＠", "\t", "\r", "\n")
 
 
 class TableWriter(AbstractContextManager["TableWriter"]):

@@ -91,11 +91,9 @@ def test_a_label_far_too_long_is_named_by_its_beginning() -> None:
         "{} {a} {0} %s",
         "'; DROP TABLE labels",
         "=HYPERLINK(1)",
-        "a\u202egnp.tac",
         "👩\u200d🚀",
         "<|endoftext|>",
-        "\x00nul",
-        "\ud800",
+        "a cat\u200f",
     ],
 )
 def test_hostile_text_stays_literal(text: str) -> None:

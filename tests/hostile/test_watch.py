@@ -1,0 +1,70 @@
+"""The watcher sees what goes wrong, and a few hundred of the inputs go right."""
+
+from __future__ import annotations
+
+import os
+import time
+from multiprocessing.connection import Connection
+
+import pytest
+
+from clip_core.preprocess import NO_MEMORY
+from tests.hostile.__main__ import table
+from tests.hostile.pictures import pictures, sound_files
+from tests.hostile.texts import texts
+from tests.hostile.verdicts import ERROR, FAILURE, ROOT, judge, try_picture
+from tests.hostile.watch import PICTURES, TEXTS, Outcome, watch
+
+
+def misbehave(what: str, seed: int, first: int, count: int, pipe: Connection) -> None:
+    """The first input hangs, the second ends the process, the third goes right."""
+    for number in range(first, count):
+        pipe.send(f"kind: {number}")
+        if number == 0:
+            time.sleep(60)
+        if number == 1:
+            os._exit(3)
+        pipe.send(("right", "", 0.5, 7.0))
+
+
+def test_what_hangs_and_what_crashes_is_named_and_the_rest_goes_on() -> None:
+    hung, crashed, right = watch(PICTURES, 0, 3, seconds=1, target=misbehave)
+    assert (hung.verdict, hung.words) == (FAILURE, "took too long")
+    assert (crashed.verdict, crashed.words) == (FAILURE, "ended the process with 3")
+    assert right == Outcome(2, "kind: 2", "right", "", 0.5, 7.0)
+    assert table([hung, crashed, right]).splitlines()[-1] == "| kind | 3 | 1 | 0 | 2 | 1.0 | 7 |"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "",
+        "No end",
+        "Two\nlines.",
+        "x" * 500 + ".",
+        f"No file {ROOT}/a.",
+        "No /up/x.png.",
+        NO_MEMORY,
+    ],
+)
+def test_what_is_no_sentence_for_a_person_is_a_failure(sentence: str) -> None:
+    assert judge(sentence, ["/up/x.png"]).kind == FAILURE
+    assert judge("This file is empty.").kind == ERROR
+
+
+def test_a_seed_gives_the_same_inputs() -> None:
+    assert list(pictures(5, 40)) == list(pictures(5, 40)) != list(pictures(6, 40))
+    assert list(texts(5, 40)) == list(texts(5, 40)) != list(texts(6, 40))
+
+
+def test_what_is_changed_was_sound() -> None:
+    assert {name: try_picture(data).kind for name, data in sound_files()} == {
+        name: "right" for name, _ in sound_files()
+    }
+
+
+@pytest.mark.parametrize(("what", "count"), [(PICTURES, 200), (TEXTS, 100)])
+def test_hostile_inputs_end_in_an_answer_or_a_sentence(what: str, count: int) -> None:
+    outcomes = list(watch(what, 1, count))
+    assert [outcome for outcome in outcomes if outcome.verdict == FAILURE] == []
+    assert {outcome.verdict for outcome in outcomes} == {"right", "error"}

@@ -1,0 +1,49 @@
+"""What the page does with one picture before the model, and what counts as right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from clip_core.preprocess import FRAMINGS, NO_MEMORY, ImageError, open_image, squares
+
+ROOT = Path(__file__).parents[2]
+SIDE = 224
+LARGE = 1_000_000  # pixels
+LONGEST_SENTENCE = 400
+RIGHT, ERROR, FAILURE = "right", "error", "failure"
+
+
+class Verdict(NamedTuple):
+    """How a trial ended, and with which words."""
+
+    kind: str  # one of those above
+    words: str = ""
+
+
+def try_picture(source: str | Path | bytes) -> Verdict:
+    """Opens a picture and makes it square: in every way, or in one where it is large."""
+    try:
+        image = open_image(source)
+        framings = FRAMINGS if image.width * image.height < LARGE else FRAMINGS[:1]
+        seen = [square for framing in framings for square in squares(image, SIDE, framing)]
+    except ImageError as error:
+        return judge(str(error), [str(source)] if not isinstance(source, bytes) else [])
+    except Exception as error:  # whatever else comes is what is looked for
+        return Verdict(FAILURE, repr(error)[:300])
+    wrong = [square for square in seen if (square.mode, square.size) != ("RGB", (SIDE, SIDE))]
+    return Verdict(FAILURE, f"{wrong[0]}") if wrong else Verdict(RIGHT)
+
+
+def judge(sentence: str, secrets: Sequence[str] = ()) -> Verdict:
+    """Whether an error's words are one sentence that tells nothing about this machine."""
+    words = sentence[:300]
+    bad = (
+        *(["lines"] if len(sentence.splitlines()) != 1 else []),
+        *(["too long"] if len(sentence) > LONGEST_SENTENCE else []),
+        *(["no end"] if not sentence.endswith(".") else []),
+        *(["memory"] if sentence == NO_MEMORY else []),
+        *[each for each in (str(ROOT), "site-packages", "Traceback", *secrets) if each in sentence],
+    )
+    return Verdict(FAILURE, f"{', '.join(bad)}: {words}") if bad else Verdict(ERROR, words)

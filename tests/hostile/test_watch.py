@@ -28,7 +28,7 @@ def misbehave(what: str, seed: int, first: int, count: int, pipe: Connection) ->
 
 
 def test_what_hangs_and_what_crashes_is_named_and_the_rest_goes_on() -> None:
-    hung, crashed, right = watch(PICTURES, 0, 3, seconds=1, target=misbehave)
+    hung, crashed, right = watch(PICTURES, 0, 3, wait=1, target=misbehave)
     assert (hung.verdict, hung.words) == (FAILURE, "took too long")
     assert (crashed.verdict, crashed.words) == (FAILURE, "ended the process with 3")
     assert right == Outcome(2, "kind: 2", "right", "", 0.5, 7.0)

@@ -21,14 +21,17 @@ from ui.links import from_link, to_link
 from ui.notes import preview
 from ui.question import Question, QuestionError, ask, model_errors, templates_for
 
-from .verdicts import ERROR, FAILURE, RIGHT, Verdict, judge
+from .verdicts import FAILURE, RIGHT, Verdict, judge
 
 FEW = 20  # labels that are asked with 80 templates too
 ARTICLE = "a photo of {a} {}."
 
 
 def try_text(text: str, picture: Path, folder: Path) -> Verdict:
-    """Asks with a text as labels, as one label, as template and as the picture's name."""
+    """Asks with a text as labels, as one label, as template and as the picture's name.
+
+    The verdict is that on the labels, unless another is a failure.
+    """
     found = [
         try_question(labels, template, text, picture, folder)
         for labels, template in (
@@ -38,11 +41,7 @@ def try_text(text: str, picture: Path, folder: Path) -> Verdict:
             ("a cat, a dog", text),
         )
     ]
-    for kind in (FAILURE, ERROR):
-        for verdict in found:
-            if verdict.kind == kind:
-                return verdict
-    return found[0]
+    return next((verdict for verdict in found if verdict.kind == FAILURE), found[0])
 
 
 def try_question(

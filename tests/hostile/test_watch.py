@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import time
-from multiprocessing.connection import Connection
-
 import pytest
 
 from clip_core.preprocess import NO_MEMORY
 from tests.hostile.__main__ import table
+from tests.hostile.misbehave import misbehave
 from tests.hostile.pictures import pictures, sound_files
 from tests.hostile.texts import texts
 from tests.hostile.verdicts import ERROR, FAILURE, ROOT, judge, try_picture
 from tests.hostile.watch import PICTURES, TEXTS, Outcome, watch
-
-
-def misbehave(what: str, seed: int, first: int, count: int, pipe: Connection) -> None:
-    """The first input hangs, the second ends the process, the third goes right."""
-    for number in range(first, count):
-        pipe.send(f"kind: {number}")
-        if number == 0:
-            time.sleep(60)
-        if number == 1:
-            os._exit(3)
-        pipe.send(("right", "", 0.5, 7.0))
 
 
 def test_what_hangs_and_what_crashes_is_named_and_the_rest_goes_on() -> None:

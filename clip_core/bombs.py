@@ -106,7 +106,7 @@ def ignore_long_exif() -> None:
 
     Some of its readers go through EXIF as soon as they see a file.
     """
-    Image.Exif.load = _load_short_exif  # type: ignore[method-assign]
+    setattr(Image.Exif, "load", _load_short_exif)  # noqa: B010  (a method's type is no other's)
 
 
 def _load_short_exif(exif: Image.Exif, data: bytes) -> None:

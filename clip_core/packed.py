@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FEW_ROWS = 256  # with more, MKL's product is as quick, its copying included (benchmarks/NOTES.md)
+FEW_ROWS = 320  # with many more MKL is as quick, its copying included (benchmarks/NOTES.md)
 CLOSE = 1e-4  # of what the operators give to F.linear's, for the trial
 
 

@@ -166,17 +166,19 @@ def test_what_a_browser_would_run_is_a_download(name: str, app: RunningApp) -> N
 
 
 def test_a_path_is_no_picture(app: RunningApp, secret: Path) -> None:
-    for image in (
-        {"path": str(secret), "meta": {"_type": "gradio.FileData"}},
-        {"path": str(CAT), "meta": {"_type": "gradio.FileData"}},
-        {"path": f"{app.folder}/../../{secret}", "meta": {"_type": "gradio.FileData"}},
-        {"path": str(secret)},
-        {"path": str(CAT)},
-        str(CAT),
-    ):
-        said = classify(app, image)
-        assert "event: complete" not in said, image
-        assert SECRET not in said
+    private = secret.with_name("private.jpg")
+    private.write_bytes(CAT.read_bytes())
+    for path in (private, secret, f"{app.folder}/../../{private}", private.relative_to("/")):
+        for image in (
+            {"path": str(path), "meta": {"_type": "gradio.FileData"}},
+            {"path": str(path), "meta": {"_type": "gradio.FileData"}, "is_stream": True},
+            {"path": str(path), "url": str(CAT), "orig_name": "cat.jpg"},
+            {"path": str(path)},
+            str(path),
+        ):
+            said = classify(app, image)
+            assert "event: complete" not in said, image
+            assert SECRET not in said
 
 
 @pytest.mark.parametrize(

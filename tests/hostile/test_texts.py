@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from clip_core import tokenize
 from clip_core.many.tables import disarm
 from prompts import TemplateError, fill, validate
 from tests.hostile.texts import LONG, ODD
 from tests.hostile.trials import made_up, try_question
-from tests.hostile.verdicts import ERROR, RIGHT, judge
+from tests.hostile.verdicts import ERROR, RIGHT, ROOT, judge
 from ui.export import write_files
 from ui.find import search_album
 from ui.labels import MAX_CHARACTERS, LabelsError, mend, parse_labels
@@ -33,10 +32,9 @@ UNSEEN = "\0\x07\x1b\x7f\x9b\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u20
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("picture") / "sound.png"
-    Image.new("RGB", (9, 9)).save(path)
-    return path
+def picture() -> Path:
+    """One that the page takes without an upload."""
+    return ROOT / "ui/examples/horse.png"
 
 
 @given(TYPED)

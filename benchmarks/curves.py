@@ -38,8 +38,8 @@ class Curve:
 def curves(quick: bool) -> Iterator[Curve]:
     """All of them; with `quick` only the first points."""
     yield labels([1, 10, 100] if quick else [1, 10, 100, 1000, 10_000])
-    yield pictures([1, 10] if quick else [1, 10, 100, 1000, 10_000])
     yield people([8] if quick else [1, 2, 4, 8, 16, 32, 64], QUESTIONS // 4 if quick else QUESTIONS)
+    yield pictures([1, 10] if quick else [1, 10, 100, 1000, 10_000])
 
 
 def labels(counts: list[int]) -> Curve:

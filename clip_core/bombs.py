@@ -16,7 +16,8 @@ import struct
 from PIL import ExifTags, Image
 
 MAX_READS = 10_000  # before the first pixel; a picture with much beside its pixels takes hundreds
-MAX_PIXEL_READS = 3_000_000  # seconds; most pixels come by the kilobyte, a packed BMP's by the byte
+# For the pixels: some seconds' worth. Most come by the kilobyte, a packed BMP's by the byte
+MAX_PIXEL_READS = 3_000_000
 MAX_SCANS = 64  # of a JPEG, one for each coefficient; programs write 10
 MAX_STRIPS = 500_000  # of a TIFF; the largest picture in tiles of 16 x 16 pixels has as many
 MAX_EXIF = 65_536  # bytes: what fits a JPEG's segment. Its tags can claim 89 MB together

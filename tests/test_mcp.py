@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import base64
 import io
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
+
+from tests.own_loop import run
 
 ROOT = Path(__file__).parents[1]
 CAT = ROOT / "ui/examples/cat.jpg"
@@ -42,9 +42,7 @@ def talk(address: str, ask: Callable[[ClientSession], Awaitable[Any]]) -> Any:
             await client.initialize()
             return await ask(client)
 
-    # In a thread of its own: where browser tests ran before, this one has a loop already.
-    with ThreadPoolExecutor(1) as other:
-        return other.submit(asyncio.run, session()).result()
+    return run(session())
 
 
 def call(address: str, tool: str, /, **arguments: Any) -> tuple[Any, bool]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 import time
@@ -14,6 +13,7 @@ import pytest
 from gradio import processing_utils
 
 import ui.fetch
+from tests.own_loop import run
 from ui.fetch import fetch, is_public, limit_fetches, public_address
 
 PICTURE = b"picture" * 1000
@@ -67,7 +67,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def get(url: str, folder: Path) -> str:
-    return asyncio.run(fetch(url, str(folder)))
+    return run(fetch(url, str(folder)))
 
 
 def test_a_picture_is_fetched_into_a_folder_of_its_own(server: str, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_host_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(ui.fetch.FetchError, match="public host"):
-        asyncio.run(public_address("both.example"))
+        run(public_address("both.example"))
 
 
 def test_gradio_fetches_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -161,4 +161,4 @@ def test_gradio_fetches_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     limit_fetches()
     picture = gr.Image(type="filepath")
     with pytest.raises(gr.Error, match="public host"):
-        asyncio.run(picture.async_move_resource_to_block_cache("http://127.0.0.1/cat.jpg"))
+        run(picture.async_move_resource_to_block_cache("http://127.0.0.1/cat.jpg"))

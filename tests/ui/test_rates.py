@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -9,6 +7,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from tests.own_loop import run
 from ui.rates import Rates
 
 WORK = ["queue/join", "call/classify", "run/classify", "upload", "component_server"]
@@ -19,19 +18,19 @@ def ask(paths: list[str], addresses: list[str], method: str = "POST") -> list[in
     everything = Route("/{path:path}", lambda _: PlainTextResponse("done"), methods=["GET", "POST"])
     app = Starlette(routes=[everything], middleware=[Middleware(Rates, a_minute=3)])
 
-    async def run() -> list[int]:
-        statuses = []
+    async def statuses() -> list[int]:
+        seen = []
         for path, address in zip(paths, addresses, strict=True):
             transport = httpx.ASGITransport(app, client=(address, 1234))
             async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
                 answer = await client.request(method, f"/gradio_api/{path}")
-                statuses.append(answer.status_code)
+                seen.append(answer.status_code)
                 if answer.status_code == 429:
                     assert answer.json()["detail"].startswith("These are more than 3 requests")
                     assert answer.headers["retry-after"] == "60"
-        return statuses
+        return seen
 
-    return asyncio.run(run())
+    return run(statuses())
 
 
 def test_who_asks_too_often_is_refused_and_others_are_not() -> None:

@@ -174,12 +174,17 @@ def _ask(address: str) -> None:
     )
 
 
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def running_app(*flags: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The page in a process of its own: its address, and the process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), *flags],
         cwd=ROOT,

@@ -27,6 +27,14 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIP_CACHE", str(tmp_path / "clip-cache"))
 
 
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No flag of app.py is set by the environment that the tests run in."""
+    for name in set(os.environ) - {"CLIP_CACHE"}:
+        if name.startswith(("CLIP_", "GRADIO_SERVER_", "GRADIO_SHARE", "GRADIO_ROOT_PATH")):
+            monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of random weights: answers at once, and means nothing by it."""

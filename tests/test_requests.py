@@ -74,9 +74,9 @@ def get(app: RunningApp, path: str, **headers: str) -> tuple[int, bytes, dict[st
     return answer.status, body, {name.lower(): value for name, value in answer.getheaders()}
 
 
-def classify(app: RunningApp, image: object) -> str:
+def classify(app: RunningApp, image: object, labels: str = "cat, dog") -> str:
     """What comes of a question about that image, as the server's events."""
-    data = [image, "cat, dog", "{}", "bundled", "best"]
+    data = [image, labels, "{}", "bundled", "best"]
     asked = httpx.post(f"{app.address}/gradio_api/call/classify", json={"data": data})
     if asked.status_code != 200:
         return f"event: refused {asked.status_code} {asked.text}"
@@ -249,3 +249,14 @@ def test_an_error_names_no_folder(app: RunningApp) -> None:
     said = classify(app, {"path": path, "meta": {"_type": "gradio.FileData"}})
     assert "event: error" in said
     assert "/" not in json.loads(said.split("data: ")[-1])["error"]
+
+
+def test_limits_are_the_host_s_to_set(run_app: Callable[..., RunningApp], tiny_model: Path) -> None:
+    app = run_app("--model", str(tiny_model), "--labels", "3", "--file-size", "1")
+    sent = {"files": ("large.jpg", bytes(2_000_000))}
+    assert httpx.post(f"{app.address}/gradio_api/upload", files=sent).status_code == 413
+    sent = {"files": ("cat.jpg", CAT.read_bytes())}
+    (path,) = httpx.post(f"{app.address}/gradio_api/upload", files=sent).json()
+    image = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    assert "at most 3 can be compared at once" in classify(app, image, "a, b, c, d")
+    assert "confidences" in classify(app, image, "a, b, c")

@@ -27,11 +27,10 @@ from clip_core.many.reading import read_members, read_whole
 from clip_core.many.sources import find_sources
 from clip_core.preprocess import squares
 
+from .allowed import ALLOWED
 from .labels import mend
 from .question import QuestionError, uploaded_path
 
-MAX_PICTURES = 1000
-MAX_FILE_MB = 50  # an upload, whatever it holds
 BATCH = 8  # pictures between two looks at whether somebody wants to stop
 THUMBNAIL = 320  # pixels of the long side
 READERS = 2  # threads that decode while the model runs
@@ -96,7 +95,7 @@ class Album:
 
     folder: Path
     pictures: list[Picture] = field(default_factory=list)
-    left_out: int = 0  # pictures beyond `MAX_PICTURES`
+    left_out: int = 0  # pictures beyond those `ALLOWED`
     problems: list[str] = field(default_factory=list)
     tables: dict[str, tuple[int, int]] = field(default_factory=dict)
     stopping: bool = False
@@ -135,7 +134,7 @@ class Album:
         named = {name for picture in pictures for name in (picture.name, _base(picture))}
         self.tables = {name: (len(named & {*table}), len(table)) for name, table in tables.items()}
         self.problems = list(dict.fromkeys(problems))
-        self.pictures = pictures[:MAX_PICTURES]
+        self.pictures = pictures[: ALLOWED.pictures]
         self.left_out = len(pictures) - len(self.pictures)
         if self.picked not in self.pictures:
             self.picked = None

@@ -20,7 +20,7 @@ import httpx
 from gradio import processing_utils
 from safehttpx import AsyncSecureTransport
 
-from .album import MAX_FILE_MB
+from .allowed import ALLOWED
 
 SECONDS = 20.0  # for all of it, redirects included
 MAX_REDIRECTS = 5
@@ -42,7 +42,7 @@ def limit_fetches() -> None:
 async def fetch(url: str, cache_dir: str) -> str:
     """Fetches what lies at a public address into a folder of its own below `cache_dir`; its path.
 
-    At most `MAX_FILE_MB` and `SECONDS`. Raises gr.Error, with one sentence.
+    At most `ALLOWED.file_mb` and `SECONDS`. Raises gr.Error, with one sentence.
     """
     try:
         with anyio.fail_after(SECONDS):
@@ -82,12 +82,12 @@ async def _save(answer: httpx.Response, path: Path) -> Path:
     with path.open("wb") as file:
         async for chunk in answer.aiter_bytes():
             size += len(chunk)
-            if size > MAX_FILE_MB * 1_000_000:
+            if size > ALLOWED.file_mb * 1_000_000:
                 break
             file.write(chunk)
-    if size > MAX_FILE_MB * 1_000_000:
+    if size > ALLOWED.file_mb * 1_000_000:
         path.unlink()
-        raise FetchError(f"What lies at the picture's address is larger than {MAX_FILE_MB} MB.")
+        raise FetchError(f"What lies at the picture's address is larger than {ALLOWED.file_mb} MB.")
     return path
 
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MAX_LABELS = 1000
+from .allowed import ALLOWED
+
 # No text this long fits a 77-token context, and splitting one into tokens takes quadratic time.
 MAX_LABEL_CHARACTERS = 2000
 # Of all labels: each stands in up to 80 prompts, and all of those in memory at once.
@@ -49,8 +50,8 @@ def parse_labels(text: str | Sequence[str] | None) -> Labels:
     Blank ones fold away. So do repetitions, whatever their capitals and spaces, since the models
     read lower-case text. A list of strings is taken item by item, one label each. All are `mend`ed.
 
-    Raises LabelsError above `MAX_LABELS` labels, for one above `MAX_LABEL_CHARACTERS`, and for all
-    above `MAX_CHARACTERS`.
+    Raises LabelsError above as many labels as are `ALLOWED`, for one above `MAX_LABEL_CHARACTERS`,
+    and for all above `MAX_CHARACTERS`.
     """
     if text is None:
         text = ""
@@ -64,9 +65,9 @@ def parse_labels(text: str | Sequence[str] | None) -> Labels:
                 f"The label “{label[:40]}…” has {len(label):,} characters: shorten it to a few "
                 "words."
             )
-    if len(labels) > MAX_LABELS:
+    if len(labels) > ALLOWED.labels:
         raise LabelsError(
-            f"These are {len(labels):,} labels; at most {MAX_LABELS:,} can be compared at once."
+            f"These are {len(labels):,} labels; at most {ALLOWED.labels:,} can be compared at once."
         )
     total = sum(map(len, labels.values()))
     if total > MAX_CHARACTERS:

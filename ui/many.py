@@ -20,7 +20,8 @@ from torch import Tensor
 from clip_core.many.encode import run_squares
 from clip_core.many.sources import PICTURE_SUFFIXES
 
-from .album import MAX_FILE_MB, MAX_PICTURES, NO_PICTURES, STOPPED, Album, Kind, Progress
+from .album import NO_PICTURES, STOPPED, Album, Kind, Progress
+from .allowed import ALLOWED
 from .best_prompt import build_best_prompt_tab
 from .copies import build_copies_tab
 from .find import build_find_tab
@@ -43,7 +44,6 @@ MANY: dict[str, Any] = {
 }
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 CHOSEN = "The template, the model and the square are those chosen under Classify."
-LIMITS = note(f"{MAX_FILE_MB} MB a file at most, zips too. " + CHOSEN)
 
 
 class Chosen(NamedTuple):
@@ -78,7 +78,7 @@ class ManyParts:
         with gr.Row():
             with gr.Column(scale=5, min_width=280):
                 self.files = gr.File(
-                    label=f"Pictures or zips, {MAX_PICTURES:,} at most",
+                    label=f"Pictures or zips, {ALLOWED.pictures:,} at most",
                     file_count="multiple",
                     file_types=[*PICTURE_SUFFIXES, ".zip", ".csv"],
                     height=160,
@@ -86,7 +86,8 @@ class ManyParts:
                     elem_classes="theirs",
                 )
             with gr.Column(scale=6, min_width=280):
-                gr.HTML(LIMITS, elem_id="many-limits", elem_classes="bare")
+                limits = f"{ALLOWED.file_mb} MB a file at most, zips too. "
+                gr.HTML(note(limits + CHOSEN), elem_id="many-limits", elem_classes="bare")
                 self.progress = gr.HTML("", elem_id="many-progress", elem_classes="bare")
                 self.stop = gr.Button("Stop", size="sm", visible=False, elem_id="many-stop")
                 self.problems = gr.HTML("", elem_id="many-problems", elem_classes="bare")
@@ -281,7 +282,7 @@ def describe(album: Album) -> str:
     if count:
         said.append("1 picture." if count == 1 else f"{count:,} pictures.")
     if album.left_out:
-        said.append(f"{album.left_out:,} more are left out: the page takes {MAX_PICTURES:,}.")
+        said.append(f"{album.left_out:,} more are left out: the page takes {ALLOWED.pictures:,}.")
     if album.labels:
         said.append(f"They are labelled, with {len(album.labels):,} labels.")
     for name, (named, rows) in album.tables.items():

@@ -18,6 +18,7 @@ from clip_core.many.encode import run_squares
 from clip_core.many.sort import Ranking
 from ui import album as album_module
 from ui.album import Album, Picture, Progress
+from ui.allowed import ALLOWED
 from ui.best_prompt import check_labels
 from ui.copies import closest
 from ui.many import describe, draw_progress
@@ -215,7 +216,7 @@ def test_the_chosen_picture_goes_with_its_file(album: Album) -> None:
 def test_too_many_pictures_are_counted(
     album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(album_module, "MAX_PICTURES", 2)
+    monkeypatch.setattr(ALLOWED, "pictures", 2)
     album.take(uploaded(*(EXAMPLES / name for name in ("cat.jpg", "horse.png", "chart.png"))))
     assert len(album.pictures) == 2
     assert album.left_out == 1

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from ui.labels import MAX_LABEL_CHARACTERS, MAX_LABELS, LabelsError, parse_labels
+from ui.allowed import ALLOWED
+from ui.labels import MAX_LABEL_CHARACTERS, LabelsError, parse_labels
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_note_says_what_was_understood(text: str, note: str) -> None:
 
 
 def test_a_thousand_labels_and_no_more() -> None:
-    assert MAX_LABELS == 1000
+    assert ALLOWED.labels == 1000
     thousand = "\n".join(f"label {i}" for i in range(1000))
     assert len(parse_labels(thousand).labels) == 1000
     # repetitions don't count against the limit

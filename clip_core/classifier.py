@@ -30,6 +30,7 @@ from .loading import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
 from .onnx_tower import check_onnx
 from .preprocess import FRAMINGS, center_square, open_image, read_file, squares, to_pixels
+from .shortage import in_halves, together
 from .text_store import TextStore
 from .tokenizer import tokenize
 from .turns import Turns
@@ -58,7 +59,7 @@ class Scores:
     logits: np.ndarray  # float32 [labels], cosine similarity times the model's logit scale
     cosine_similarities: np.ndarray  # float32 [labels], -1 to 1
     model: str  # which model answered
-    device: str  # where it ran
+    device: str  # where it ran: the model's, or the CPU where that had too little memory
     framing: str  # how the picture was made square, one of `preprocess.FRAMINGS`
     cached: Cached
     seconds: float  # from the call to the answer
@@ -197,9 +198,11 @@ class ZeroShotClassifier:
             raise ValueError("At least one label is needed, and a prompt for each.")
         text_features, texts_cached = self._encode_prompts([tuple(texts) for texts in prompts])
         image_features, image_cached = self._encode_image(image, framing)
+        if text_features.device != image_features.device:  # memory was short for one of them
+            text_features, image_features = text_features.cpu(), image_features.cpu()
         cosines = text_features @ image_features
         none = judge(image_features, text_features, self.fitted) if self.fitted else None
-        logits = cosines * self.model.logit_scale.exp().float()
+        logits = cosines * self.model.logit_scale.to(cosines.device).exp().float()
         probabilities = logits.softmax(dim=0)
         return Scores(
             labels=tuple(labels),
@@ -208,7 +211,7 @@ class ZeroShotClassifier:
             logits=logits.cpu().numpy(),
             cosine_similarities=cosines.cpu().numpy(),
             model=self.name,
-            device=str(self.device),
+            device="cpu" if cosines.is_cpu else str(self.device),
             framing=framing or self.default_framing,
             cached=Cached(image_cached, texts_cached),
             seconds=time.perf_counter() - started,
@@ -233,14 +236,14 @@ class ZeroShotClassifier:
     @torch.inference_mode()
     def label_features(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """What stands for each label: normalised float32 [labels, D], one mean of its prompts."""
-        return self._encode_prompts([tuple(texts) for texts in prompts])[0]
+        return self._encode_prompts([tuple(texts) for texts in prompts])[0].to(self.device)
 
     @torch.inference_mode()
     def image_features(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None
     ) -> Tensor:
         """What stands for a picture: normalised float32 [D]. Raises as `squares` does."""
-        return self._encode_image(image, framing)[0]
+        return self._encode_image(image, framing)[0].to(self.device)
 
     @torch.inference_mode()
     def encode_squares(self, squares: np.ndarray, appearance: bool = False) -> Tensor:
@@ -291,7 +294,11 @@ class ZeroShotClassifier:
         return squares(open_image(image), self.input_resolution, framing or self.default_framing)
 
     def _to_pixels(self, squares: np.ndarray) -> Tensor:
-        return to_pixels(torch.from_numpy(squares).to(self.device), *self.pixel_statistics)
+        def convert(rows: Tensor) -> Tensor:
+            return to_pixels(rows, *self.pixel_statistics)
+
+        on_cpu = torch.from_numpy(squares)
+        return in_halves(lambda rows: convert(rows.to(self.device)), on_cpu, convert)
 
     def _encode_image(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None
@@ -334,7 +341,7 @@ class ZeroShotClassifier:
                 self._stored_texts.put({texts: found[texts] for texts in missing})
         for texts, features in found.items():
             self._texts.put(texts, features)
-        return torch.stack([found[texts] for texts in prompts]), cached
+        return together([found[texts] for texts in prompts], torch.stack), cached
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Normalised float32 features [texts, D]."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from .model import (
 )
 from .onnx_tower import OnnxTower
 from .packed import Linear, fold_batch_norms
+from .shortage import copy_to_cpu, in_halves, together
 
 ROWS = 256  # texts that are run at once
 SHORT = 16  # tokens: longer texts are run apart, so that short ones needn't wait for them
@@ -63,12 +65,17 @@ class Encoder:
     weights may be there twice, which is quicker for a picture or a few texts on a CPU. onnx_folder:
     has ONNX Runtime run the image tower, by a graph that is kept there. Safe to share by threads.
 
+    Where a device has too little memory for a call, fewer rows are run at once, at last a single
+    one on the CPU (`shortage.py`): such features lie on the CPU, and tell so where they came from.
+
     Raises as `OnnxTower` does.
     """
 
     def __init__(self, model: CLIP, pack: bool = True, onnx_folder: Path | None = None) -> None:
         self._model = model
         self._text = TextEncoder(model, pack)
+        self._spare: Encoder | None = None  # on the CPU, made when it is needed
+        self._lock = threading.Lock()
         self._image: Any = model.visual
         if onnx_folder is not None:
             self._image = OnnxTower(model.visual, onnx_folder)
@@ -90,7 +97,11 @@ class Encoder:
     @torch.inference_mode()
     def encode_image(self, image: Tensor) -> Tensor:
         """As `CLIP.encode_image`: [N, 3, input_resolution, input_resolution] -> [N, D]."""
-        return self._image(image.to(self._model.dtype))
+
+        def run(rows: Tensor) -> Tensor:
+            return self._image(self._place(rows))
+
+        return in_halves(run, image, self._at_last("encode_image"))
 
     @torch.inference_mode()
     def encode_appearance(self, image: Tensor) -> Tensor:
@@ -99,16 +110,36 @@ class Encoder:
         As `encode_image` for a tower that has nothing else for it.
         """
         tower = self._model.visual if isinstance(self._image, OnnxTower) else self._image
-        if isinstance(tower, EfficientNetLite):
-            return tower.appearance(image.to(self._model.dtype))
-        return self.encode_image(image)
+        if not isinstance(tower, EfficientNetLite):
+            return self.encode_image(image)
+
+        def run(rows: Tensor) -> Tensor:
+            return tower.appearance(self._place(rows))
+
+        return in_halves(run, image, self._at_last("encode_appearance"))
 
     def encode_text(self, text: Tensor, run: Run = _at_once) -> Tensor:
         """As `CLIP.encode_text`: token rows [N, L] -> [N, D].
 
         run: is given the work, `ROWS` texts at a time; between two calls others may have theirs.
         """
-        return self._text(text, run)
+        return self._text(text, run, self._at_last("encode_text"))
+
+    def _place(self, rows: Tensor) -> Tensor:
+        return rows.to(self._model.text_projection.device, self._model.dtype)
+
+    def _at_last(self, method: str) -> Callable[[Tensor], Tensor] | None:
+        """What runs rows that the model's device has too little memory for; None on a CPU."""
+        if self._model.text_projection.device.type == "cpu":
+            return None
+
+        def run(rows: Tensor) -> Tensor:
+            with self._lock:
+                if self._spare is None:
+                    self._spare = Encoder(copy_to_cpu(self._model), pack=False)
+            return getattr(self._spare, method)(rows.cpu())
+
+        return run
 
 
 class Block:
@@ -195,7 +226,10 @@ class TextEncoder:
         """The memory of the weights' second layout."""
         return sum(block.extra_bytes for block in self._blocks)
 
-    def __call__(self, text: Tensor, run: Run) -> Tensor:
+    def __call__(
+        self, text: Tensor, run: Run, at_last: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """at_last: runs a text that the device has too little memory for."""
         text = text.cpu()
         lengths = text.argmax(dim=-1) + 1  # to the end token, the highest number
         order = _sharing_order(text, lengths)
@@ -203,16 +237,17 @@ class TextEncoder:
         for rows in order.split(ROWS):
             for part in (rows[lengths[rows] <= SHORT], rows[lengths[rows] > SHORT]):
                 if len(part):
-                    work = functools.partial(self._encode, text[part], lengths[part])
+                    work = functools.partial(in_halves, self._encode, text[part], at_last)
                     batches.append((part, run(work)))
-        joined = torch.cat([features for _, features in batches])
+        joined = together([features for _, features in batches], torch.cat)
         place = torch.cat([rows for rows, _ in batches]).argsort()
         return joined[place.to(joined.device)]
 
     @torch.inference_mode()
-    def _encode(self, text: Tensor, lengths: Tensor) -> Tensor:
+    def _encode(self, text: Tensor) -> Tensor:
         """Rows in an order in which those that begin alike are neighbours."""
         model = self._model
+        lengths = text.argmax(dim=-1) + 1
         text = text[:, : int(lengths.max())]
         n, length = text.shape
         token, place = _shared_tokens(text, lengths)

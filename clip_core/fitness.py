@@ -103,8 +103,9 @@ def judge_each(
 def fitness(image_features: Tensor, text_features: Tensor, background: Tensor) -> Tensor:
     """How well each text fits each picture: [N, D] and [M, D] against [n, D] -> [N, M].
 
-    All normalised, float32, on one device.
+    All normalised, float32; the first two on one device, where the result is.
     """
+    background = background.to(image_features.device)
 
     def crowd(features: Tensor) -> Tensor:
         nearest = (features @ background.T).topk(min(NEIGHBOURS, len(background)), dim=1)

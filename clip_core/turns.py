@@ -105,6 +105,7 @@ class Turns:
                 job.rows is not None
                 and job.work == first.work
                 and job.rows.shape[1:] == first.rows.shape[1:]
+                and job.rows.device == first.rows.device
                 and count + len(job.rows) <= MOST_ROWS
             ):
                 self._jobs.remove(job)

@@ -20,10 +20,15 @@ class Gate:
 
     def __init__(self, turns: Turns) -> None:
         self._open, self._turns = threading.Event(), turns
-        self._first = threading.Thread(target=turns.run, args=(self._open.wait,))
+        running = threading.Event()
+
+        def hold() -> None:
+            running.set()
+            self._open.wait()
+
+        self._first = threading.Thread(target=turns.run, args=(hold,))
         self._first.start()
-        while turns._jobs or turns._thread is None:
-            time.sleep(0.001)
+        running.wait()
 
     def release(self, waiting: int) -> None:
         while len(self._turns._jobs) < waiting:

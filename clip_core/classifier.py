@@ -59,10 +59,11 @@ class Scores:
     logits: np.ndarray  # float32 [labels], cosine similarity times the model's logit scale
     cosine_similarities: np.ndarray  # float32 [labels], -1 to 1
     model: str  # which model answered
-    device: str  # where it ran: the model's, or the CPU where that had too little memory
+    device: str  # where it ran
     framing: str  # how the picture was made square, one of `preprocess.FRAMINGS`
     cached: Cached
     seconds: float  # from the call to the answer
+    short_device: str | None = None  # that had too little memory, where the CPU ran it instead
     none_of_these: NoneOfThese | None = None  # None where nothing was fitted for the model
 
     def to_frame(self) -> pd.DataFrame:
@@ -215,6 +216,7 @@ class ZeroShotClassifier:
             framing=framing or self.default_framing,
             cached=Cached(image_cached, texts_cached),
             seconds=time.perf_counter() - started,
+            short_device=str(self.device) if cosines.device.type != self.device.type else None,
             none_of_these=none,
         )
 

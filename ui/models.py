@@ -26,15 +26,17 @@ from clip_core.classifier import best_device
 from clip_core.loading import BUNDLED, choose_dtype, find_on_disk, find_weights, is_known
 from clip_core.onnx_tower import check_onnx
 from clip_core.published import PUBLISHED
+from clip_core.shortage import is_shortage
 from clip_core.stored import read_metadata
 from clip_core.turns import Turns
 
-from .memory import default_budget, readable
+from .memory import default_budget, free_memory, readable
 from .watch import seconds_since, tell
 
 # The set that the CLIP repository's own search over templates chose for published weights.
 PUBLISHED_DEFAULT = "imagenet-7"
 ALWAYS = "bundled"  # never put out: it is what answers when nothing else can
+INSTEAD = "Choose a smaller model, or try again later."
 SECONDS_TO_LEAVE = 10.0
 FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^/\s'\"]+/)+")  # of a path, not of an address
 
@@ -274,6 +276,9 @@ class Models:
             self._settle(slot, "failed", FOLDERS.sub("", str(error)))
         except Exception as error:  # a thread that dies in silence would leave everyone waiting
             tell("model", logging.ERROR, model=name, outcome="failed", kind=type(error).__name__)
+            if is_shortage(error):
+                self._settle(slot, "failed", f"There was too little memory for {name}. {INSTEAD}")
+                return
             self._settle(slot, "failed", f"It could not be loaded ({type(error).__name__}).")
             raise
         else:
@@ -306,6 +311,24 @@ class Models:
                 f"{readable(self.memory)} here: choose a smaller one, or raise --memory."
             )
 
+    def _check_free(self, name: str, needed: int) -> None:
+        """Refuses what the machine has no room for now, before any other model is put out."""
+        with self._lock:
+            free = free_memory(self._device) + sum(slot.size for slot in self._idle())
+        if name != ALWAYS and needed > free:
+            raise CheckpointError(
+                f"{name} takes {readable(needed)} of memory, and {readable(free)} are free here "
+                f"now. {INSTEAD}"
+            )
+
+    def _idle(self) -> list[Slot]:
+        """The models that may be put out of memory."""
+        return [
+            slot
+            for name, slot in self._slots.items()
+            if slot.classifier is not None and name != ALWAYS and not slot.users
+        ]
+
     def _left(self) -> int:
         """The memory that models may still take."""
         ready = (slot.size for slot in self._slots.values() if slot.classifier is not None)
@@ -315,17 +338,19 @@ class Models:
         """Puts out the least recently used until a model fits."""
         self._check_fits(name, checkpoint.parameters)
         needed = self._bytes_for(checkpoint.parameters)
+        self._check_free(name, needed)
         while True:
             with self._lock:
-                if self._left() >= needed:
+                fits = self._left() >= needed
+                if fits and free_memory(self._device) >= needed:
                     return
                 ready = {n: s for n, s in self._slots.items() if s.classifier is not None}
-                idle = [s for n, s in ready.items() if n != ALWAYS and not s.users]
+                idle = self._idle()
                 if idle:
                     oldest = min(idle, key=lambda slot: slot.last_used)
                     oldest.classifier, oldest.stage, oldest.size = None, "absent", 0
                     continue
-                if name == ALWAYS or set(ready) <= {ALWAYS}:
+                if fits or name == ALWAYS or set(ready) <= {ALWAYS}:
                     return
             threading.Event().wait(0.05)  # the others are answering: each ends soon
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from clip_core import CheckpointError, ImageError, Scores, TextTooLongError
 from clip_core.preprocess import FRAMINGS
+from clip_core.shortage import is_shortage
 from clip_core.turns import MOST_ROWS
 from prompts import TemplateError, fill_all, template_sets, validate
 
@@ -141,6 +142,11 @@ def model_errors(question: Question) -> Iterator[None]:
         raise QuestionError(_sentence(error, question)) from error
     except Exception as error:
         tell("problem", logging.ERROR, kind=type(error).__name__, model=question.model)
+        if is_shortage(error):
+            raise QuestionError(
+                "There is too little memory for this right now: try again, or choose a smaller "
+                "model."
+            ) from error
         raise
 
 

@@ -21,7 +21,7 @@ from clip_core import CLIP, CheckpointError, ZeroShotClassifier, loading
 from clip_core.download import sha256_of
 from clip_core.model import VisionTransformer
 from clip_core.published import PUBLISHED
-from ui.memory import default_budget, parse_bytes
+from ui.memory import default_budget, free_memory, parse_bytes
 from ui.models import ALWAYS, PUBLISHED_DEFAULT, Models, NotReadyError, describe
 from ui.question import Question, QuestionError, answer_with, see
 
@@ -195,6 +195,48 @@ def test_larger_than_the_budget_is_said_before_anything_is_fetched(
     )
 
 
+def test_what_the_machine_has_no_room_for_now_is_refused_and_puts_nothing_out(
+    four: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = (Path(path).name for path in four[:2])
+    models = ready(Models(four[:1], "cpu"), ALWAYS, a)
+    models._slots[b] = ui.models.Slot(four[1])
+    monkeypatch.setattr(ui.models, "free_memory", lambda _: 1_000_000 - models.slot(a).size)
+    models.request(b)
+    models.slot(b).settled.wait(SECONDS)
+    assert models.slot(b).problem == (
+        "b.safetensors takes 14 MB of memory, and 1 MB are free here now. Choose a smaller model, "
+        "or try again later."
+    )
+    assert models.is_ready(a)
+    with models.use(a) as classifier:
+        assert classifier.classify("ui/examples/cat.jpg", ["cat", "dog"]).model == a
+    # what an idle model takes can be had
+    monkeypatch.setattr(ui.models, "free_memory", lambda _: 1_000_000)
+    models.request(b)
+    ready(models, b)
+    assert not models.is_ready(a)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
+def test_memory_that_runs_out_while_a_model_loads_is_said(
+    error: Exception, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = ready(Models(device="cpu", offer_published=False), ALWAYS)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ui.models, "ZeroShotClassifier", fail)
+    models._slots["tiny"] = ui.models.Slot(str(tiny_model))
+    models.request("tiny")
+    models.slot("tiny").settled.wait(SECONDS)
+    assert models.slot("tiny").problem == (
+        "There was too little memory for tiny. Choose a smaller model, or try again later."
+    )
+    assert models.answering("tiny") == ALWAYS
+
+
 class Mirror:
     """A loopback server of published files, which can be held up."""
 
@@ -327,3 +369,24 @@ def test_budget_follows_a_container_limit(tmp_path: Path, monkeypatch: pytest.Mo
     assert default_budget(device) == whole
     limit.write_text("1000000000\n")
     assert default_budget(device) == 500_000_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "cached"),
+    [
+        ("memory.max", "memory.current", "inactive_file 30000000"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file 30000000"),
+    ],
+)
+def test_free_memory_follows_a_container(
+    limit: str, used: str, cached: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = ui.models.torch.device("cpu")
+    monkeypatch.setattr("ui.memory.LIMITS", (tmp_path / limit,))
+    assert free_memory(device) > 500_000_000
+    (tmp_path / limit).write_text("100000000\n")
+    (tmp_path / used).write_text("90000000\n")
+    (tmp_path / "memory.stat").write_text(f"anon 1\n{cached}\nslab 5\n")
+    assert free_memory(device) == 40_000_000
+    (tmp_path / limit).write_text("max\n")
+    assert free_memory(device) > 500_000_000

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from ui.models import Models
-from ui.question import IncompleteError, Question, QuestionError, answer_with, ask, see, shorten
+from ui.question import (
+    IncompleteError,
+    Question,
+    QuestionError,
+    answer_with,
+    ask,
+    model_errors,
+    see,
+    shorten,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "ui" / "examples" / "cat.jpg"
 PICTURE = {"path": str(EXAMPLE), "orig_name": "My cat.jpg"}
@@ -54,6 +63,18 @@ def test_no_picture(image: Any) -> None:
 def test_no_labels(labels: Any) -> None:
     with pytest.raises(IncompleteError, match=r"^Type at least two labels to get an answer\.$"):
         ask(PICTURE, labels, TEMPLATE, "tiny")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
+def test_too_little_memory_is_one_sentence(error: Exception) -> None:
+    asked = ask(PICTURE, "cat, dog", TEMPLATE, "tiny")
+    with (
+        pytest.raises(QuestionError, match=r"^There is too little memory for this right now: "),
+        model_errors(asked),
+    ):
+        raise error
+    with pytest.raises(RuntimeError, match="shapes"), model_errors(asked):
+        raise RuntimeError("shapes")
 
 
 def test_one_label_is_answered(models: Models, photo: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from ui.models import Models
 from ui.page import build_page
 from ui.serving import Server
 from ui.theme import CSS, THEME
-from ui.uploads import choose_folder, start_sweeping
+from ui.uploads import choose_folder, spare, start_sweeping
 from ui.watch import write_logs
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     ALLOWED.pictures = options.pictures
     write_logs(options.log)
     metrics = serve_metrics(*options.metrics) if options.metrics else None
-    start_sweeping(choose_folder())
+    uploads = choose_folder()
     limit_fetches()
     # Both before any thread has computed
     keep_freed_memory()
@@ -74,6 +74,8 @@ def main(arguments: list[str] | None = None) -> None:
     if models.device.type == "cpu":
         print(f"* Models run on {threads} thread{'s' if threads > 1 else ''}: {reason}.")
     page = build_page(models, options.queue_size)
+    spare(page)
+    start_sweeping(uploads)
     server = Server(page, models)
     if options.share and not options.auth:
         print(
@@ -97,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
             run_history=False,  # it would keep each visitor's pictures in their browser
             ssr_mode=False,
             mcp_server=options.mcp,
-            app_kwargs=server.app_arguments(options.rate),
+            app_kwargs=server.app_arguments(options.rate, uploads),
             prevent_thread_lock=True,
         )
     except OSError as error:

@@ -191,6 +191,7 @@ def _wire_answer(
             yield {question.square: square}
             asked = ask(image, text, custom if chosen == CUSTOM else chosen, model, framing)
             scores = answer_question(asked)
+            csv_path, json_path = write_files(scores, asked, folder)
         except QuestionError as error:
             problem = not isinstance(error, IncompleteError)
             yield nothing | {
@@ -199,7 +200,10 @@ def _wire_answer(
                 parts.settled: secrets.token_hex(8),
             }
             return
-        csv_path, json_path = write_files(scores, asked, folder)
+        except Exception:  # the last question's answer must not stand under this one
+            said = "Something went wrong here with this question: try again."
+            yield nothing | {parts.chart: say(said, True), parts.settled: secrets.token_hex(8)}
+            raise
         yield {
             parts.chart: draw_chart(scores, with_none),
             parts.csv_file: gr.update(value=csv_path, visible=True),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from PIL import Image
 from clip_core import Scores
 from clip_core.many import tables
 
-from .question import Question
+from .question import Question, QuestionError
 
 SQUARES_IN_A_ROW = 3
 GAP = 6  # pixels between squares
@@ -34,10 +36,10 @@ def write_files(scores: Scores, question: Question, folder: str | Path) -> tuple
             _plain(Path(scores.model).stem),
         ]
     )
-    directory = _fresh_directory(folder)
-    csv_path, json_path = directory / f"{name}.csv", directory / f"{name}.json"
-    csv_path.write_text(to_csv(scores), encoding="utf-8", newline="")
-    json_path.write_text(to_json(scores, question), encoding="utf-8")
+    with _fresh_directory(folder) as directory:
+        csv_path, json_path = directory / f"{name}.csv", directory / f"{name}.json"
+        csv_path.write_text(to_csv(scores), encoding="utf-8", newline="")
+        json_path.write_text(to_json(scores, question), encoding="utf-8")
     return str(csv_path), str(json_path)
 
 
@@ -47,22 +49,24 @@ def write_squares(squares: Sequence[Image.Image], folder: str | Path) -> str:
     In a directory of its own each time: gradio would write the same picture over the file that a
     browser may be reading.
     """
-    path = _fresh_directory(folder) / "square.png"
     side = squares[0].width
     columns = min(len(squares), SQUARES_IN_A_ROW)
     rows = -(-len(squares) // columns)
     sheet = Image.new("RGB", (columns * (side + GAP) - GAP, rows * (side + GAP) - GAP), "white")
     for i, square in enumerate(squares):
         sheet.paste(square, (i % columns * (side + GAP), i // columns * (side + GAP)))
-    sheet.save(path)
+    with _fresh_directory(folder) as directory:
+        path = directory / "square.png"
+        sheet.save(path)
     return str(path)
 
 
 def write_heat_map(picture: Image.Image, question: Question, label: str, folder: str | Path) -> str:
     """Writes a heat map as PNG under `folder`, named by picture and label; returns the path."""
     names = [_plain(Path(question.picture).stem) or "picture", _plain(label) or "label"]
-    path = _fresh_directory(folder) / f"heat-map-{'-'.join(names)}.png"
-    picture.save(path)
+    with _fresh_directory(folder) as directory:
+        path = directory / f"heat-map-{'-'.join(names)}.png"
+        picture.save(path)
     return str(path)
 
 
@@ -88,10 +92,19 @@ def to_json(scores: Scores, question: Question) -> str:
     return json.dumps(answer, indent=2, ensure_ascii=False)
 
 
-def _fresh_directory(folder: str | Path) -> Path:
+@contextmanager
+def _fresh_directory(folder: str | Path) -> Iterator[Path]:
+    """A new one to write in. Raises QuestionError where that can't be done."""
     directory = Path(folder) / secrets.token_hex(16)
-    directory.mkdir(parents=True)
-    return directory
+    try:
+        directory.mkdir(parents=True)
+        yield directory
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)  # half an answer helps nobody
+        reason = (error.strerror or "the disk is at fault").lower()
+        raise QuestionError(
+            f"The page can't write its files ({reason}): try again in ten minutes."
+        ) from error
 
 
 def _plain(text: str) -> str:

@@ -19,8 +19,10 @@ import gradio as gr
 import httpx
 from gradio import processing_utils
 from safehttpx import AsyncSecureTransport
+from starlette.concurrency import run_in_threadpool
 
 from .allowed import ALLOWED
+from .uploads import FULL, make_room
 
 SECONDS = 20.0  # for all of it, redirects included
 MAX_REDIRECTS = 5
@@ -77,17 +79,22 @@ async def _follow(url: httpx.URL, folder: Path) -> Path:
 
 
 async def _save(answer: httpx.Response, path: Path) -> Path:
+    if not await run_in_threadpool(make_room, path.parents[1], ALLOWED.file_mb * 1_000_000):
+        raise FetchError(FULL)
     path.parent.mkdir(parents=True)
     size = 0
-    with path.open("wb") as file:
-        async for chunk in answer.aiter_bytes():
-            size += len(chunk)
-            if size > ALLOWED.file_mb * 1_000_000:
-                break
-            file.write(chunk)
-    if size > ALLOWED.file_mb * 1_000_000:
-        path.unlink()
-        raise FetchError(f"What lies at the picture's address is larger than {ALLOWED.file_mb} MB.")
+    try:
+        with path.open("wb") as file:
+            async for chunk in answer.aiter_bytes():
+                size += len(chunk)
+                if size > ALLOWED.file_mb * 1_000_000:
+                    raise FetchError(
+                        f"What lies at the picture's address is larger than {ALLOWED.file_mb} MB."
+                    )
+                file.write(chunk)
+    except BaseException:  # the end of its time, too: nobody needs a part
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -50,8 +50,13 @@ def to_link(address: str, question: Question, tab: str, example: str | None = No
     return link
 
 
-def from_link(values: Mapping[str, str], models: list[str], tabs: list[str]) -> Restored:
-    """What the query of an address asks for. What no page could have written is left out."""
+def from_link(
+    values: Mapping[str, str], models: list[str], tabs: list[str], longest: int = LONGEST_LINK
+) -> Restored:
+    """What the query of an address asks for. What no page could have written is left out.
+
+    longest: characters of labels that are taken.
+    """
 
     def one_of(name: str, choices: Any) -> str | None:
         value = values.get(name)
@@ -60,7 +65,7 @@ def from_link(values: Mapping[str, str], models: list[str], tabs: list[str]) -> 
     template = values.get("template", "")[:LONGEST_TEMPLATE]
     known = template in template_sets()
     return Restored(
-        labels=values.get("labels", "")[:LONGEST_LINK] or None,
+        labels=values.get("labels", "")[:longest] or None,
         template=template if known else CUSTOM if template else None,
         custom=template if template and not known else None,
         model=one_of("model", models),

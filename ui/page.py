@@ -10,6 +10,8 @@ from .camera import build_camera_tab
 from .classify import build_classify_tab
 from .form import EXAMPLES, NAME_EXAMPLES, QuestionParts
 from .how_it_works import build_how_it_works_tab
+from .keep import RECALL, read_kept, wire_keeping
+from .labels import MAX_CHARACTERS
 from .limits import build_limits_tab
 from .links import from_link
 from .many import build_many_tab
@@ -52,11 +54,17 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
 def _wire_link(
     page: gr.Blocks, models: Models, question: QuestionParts, deeper: gr.Tabs, tabs: gr.Tabs
 ) -> None:
-    """Puts what the page's address asks for in its place, once, when the page opens."""
+    """Puts what was asked before a reload, or what the page's address asks for, in its place."""
+    recalled = gr.Textbox(visible="hidden")
 
-    def restore(request: gr.Request) -> dict[Any, Any]:
+    def restore(kept: str, request: gr.Request) -> dict[Any, Any]:
         names = [*BESIDE_THE_ANSWER, *BESIDE_THE_PAGE]
-        found = from_link(request.query_params, models.names, names)
+        fields, picture = read_kept(kept) if kept else ({}, None)
+        found = (
+            from_link(fields, models.names, names, MAX_CHARACTERS)
+            if fields
+            else from_link(request.query_params, models.names, names)
+        )
         updates: dict[Any, Any] = {question.labels: gr.skip()}  # at least one, or gradio objects
         if found.labels:
             updates |= {question.labels: found.labels, question.typed_labels: found.labels}
@@ -70,6 +78,8 @@ def _wire_link(
             models.request(found.model, str(request.session_hash))
             updates[question.menu.model] = found.model
             updates[question.menu.pulse] = gr.update(active=True)
+        if picture:
+            updates[question.picture] = picture
         if found.example:
             updates[question.picture] = str(EXAMPLES / found.example)
             updates[question.example] = found.example
@@ -80,7 +90,7 @@ def _wire_link(
 
     page.load(
         restore,
-        None,
+        recalled,
         [
             question.labels,
             question.typed_labels,
@@ -95,5 +105,7 @@ def _wire_link(
             deeper,
             tabs,
         ],
+        js=RECALL,
         **LIGHT,
     )
+    wire_keeping(question)

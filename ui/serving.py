@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,8 +14,10 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .allowed import ALLOWED
 from .models import ALWAYS, Models
 from .rates import Rates
+from .room import RoomForUploads
 from .watch import tell
 
 SECONDS_TO_FINISH = 25.0  # Kubernetes kills after 30, and the page's own end takes some
@@ -76,12 +79,16 @@ class Server:
         """How many questions are being answered."""
         return int(self._page._queue.get_active_worker_count())
 
-    def app_arguments(self, rate: int) -> dict[str, Any]:
+    def app_arguments(self, rate: int, uploads: Path) -> dict[str, Any]:
         """What gradio's server is to be made with, as `launch` takes it: `app_kwargs`.
 
-        rate: requests for work a minute from one address; 0 for any number.
+        rate: requests for work a minute from one address; 0 for any number. uploads: their folder.
         """
-        middleware = [Middleware(Headers), Middleware(OwnPagesOnly)]
+        middleware = [
+            Middleware(Headers),
+            Middleware(OwnPagesOnly),
+            Middleware(RoomForUploads, folder=uploads, most_bytes=ALLOWED.file_mb << 20),
+        ]
         if rate:
             middleware.append(Middleware(Rates, a_minute=rate))
         return {

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
 import stat
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+import gradio as gr
+
 from .watch import tell
 
 SECONDS_KEPT = 86_400
+# What gradio writes an upload to until all of it is there, and leaves when it never is
+PART, SECONDS_KEPT_OF_A_PART = "tmp", 3_600
 SECONDS_BETWEEN_SWEEPS = 3_600
+SECONDS_BETWEEN_LOOKS = 60  # whether there is still room
+RESERVE = 200_000_000  # bytes of the disk that are left to answers, and to others on the machine
+# How long uploads are kept when the disk is full, the longest that helps first
+SECONDS_KEPT_AT_NEED = (SECONDS_KEPT, 3_600, 600)
+FULL = "The page's disk is full: try again in ten minutes."
 # A folder is made a moment before the file in it
 SECONDS_AN_EMPTY_FOLDER_STAYS = 3_600
+
+
+_spared: set[str] = set()
+_one_at_a_time = threading.Lock()
 
 
 def choose_folder() -> Path:
@@ -36,21 +50,25 @@ def choose_folder() -> Path:
 
 
 def start_sweeping(folder: Path) -> None:
-    """Sweeps now and every hour, in a thread that ends with the program."""
+    """Sweeps now, every hour, and when room is short, in a thread that ends with the program."""
 
     def run() -> None:
+        due = time.monotonic()
         while True:
-            tell("swept", files=sweep(folder))
-            time.sleep(SECONDS_BETWEEN_SWEEPS)
+            if time.monotonic() >= due:
+                tell("swept", files=sweep(folder))
+                due += SECONDS_BETWEEN_SWEEPS
+            make_room(folder, 0)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     threading.Thread(target=run, name="sweep", daemon=True).start()
 
 
-def sweep(folder: Path, now: float | None = None) -> int:
-    """Deletes files unchanged for `SECONDS_KEPT`, and empty folders; how many files it were.
+def sweep(folder: Path, now: float | None = None, seconds_kept: float = SECONDS_KEPT) -> int:
+    """Deletes files unchanged for so long, and empty folders; how many files it were.
 
-    now: seconds since the epoch, the present unless given. What can't be deleted stays, to be tried
-    again by the next sweep.
+    now: seconds since the epoch, the present unless given. Uploads that broke off go sooner. What
+    can't be deleted stays, to be tried again by the next sweep.
     """
     now = time.time() if now is None else now
     count = 0
@@ -58,7 +76,11 @@ def sweep(folder: Path, now: float | None = None) -> int:
         for name in names:
             path = Path(parent, name)
             try:
-                if now - path.lstat().st_mtime > SECONDS_KEPT:
+                if str(path) in _spared:
+                    continue
+                broken_off = Path(parent) == folder and name.startswith(PART)
+                kept = min(SECONDS_KEPT_OF_A_PART, seconds_kept) if broken_off else seconds_kept
+                if now - path.lstat().st_mtime > kept:
                     path.unlink()
                     count += 1
             except OSError:
@@ -70,6 +92,29 @@ def sweep(folder: Path, now: float | None = None) -> int:
         except OSError:
             continue
     return count
+
+
+def make_room(folder: Path, size: int) -> bool:
+    """Whether so many bytes fit beside `RESERVE`, after sweeping the folder as far as need be."""
+    if _has_room(folder, size):
+        return True
+    with _one_at_a_time:
+        for seconds in SECONDS_KEPT_AT_NEED:
+            if _has_room(folder, size):  # another may have swept meanwhile
+                return True
+            tell("swept", files=sweep(folder, seconds_kept=seconds))
+        return _has_room(folder, size)
+
+
+def _has_room(folder: Path, size: int) -> bool:
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(folder).free >= size + RESERVE
+
+
+def spare(page: gr.Blocks) -> None:
+    """Has what the page itself shows never swept: its examples, whose copies are as old as they."""
+    for component in page.blocks.values():
+        _spared.update(getattr(component, "keep_in_cache", ()))
 
 
 def _is_ours(folder: Path) -> bool:

@@ -21,12 +21,12 @@ def answers(models: Models) -> Any:
         if any(output.elem_id == "csv" for output in function.outputs)
     ]
 
-    def ask(**asked: Any) -> list[dict[str, Any]]:
+    def ask(seen: list[dict[str, Any]] | None = None, **asked: Any) -> list[dict[str, Any]]:
         inputs = [asked.get(str(each.elem_id), each.value) for each in handler.inputs]
-        return [
-            {str(component.elem_id): update for component, update in updates.items()}
-            for updates in handler.fn(*inputs)
-        ]
+        seen = [] if seen is None else seen
+        for updates in handler.fn(*inputs):
+            seen.append({str(component.elem_id): update for component, update in updates.items()})
+        return seen
 
     return ask
 
@@ -47,6 +47,21 @@ def test_the_last_update_has_the_whole_answer(answers: Any, photo: dict[str, Any
         assert Path(last[name]["value"]).is_file()
     assert last["table"]["visible"] is True
     assert len(last["table"]["value"]) == 3
+
+
+def test_an_unforeseen_error_hides_the_answer_before(
+    answers: Any, photo: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("ui.classify.write_files", fail)
+    seen: list[dict[str, Any]] = []
+    with pytest.raises(ZeroDivisionError):  # for the log
+        answers(seen, **{"picture": photo, "labels": "horse\ncat"})
+    assert "Something went wrong here with this question: try again." in seen[-1]["chart"]
+    for name in ("csv", "json", "table"):
+        assert seen[-1][name]["visible"] is False
 
 
 def test_what_is_missing_hides_the_answer_before(answers: Any, photo: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
@@ -14,7 +15,7 @@ from PIL import Image
 from clip_core import Scores
 from clip_core.many.tables import disarm
 from ui.export import to_csv, to_json, write_files, write_squares
-from ui.question import Question
+from ui.question import Question, QuestionError
 
 COLUMNS = ["rank", "label", "prompt", "probability", "cosine_similarity", "logit"]
 
@@ -149,3 +150,23 @@ def test_a_square_never_overwrites_another(tmp_path: Path) -> None:
     paths = {write_squares([square], tmp_path) for _ in range(3)}
     assert len(paths) == 3
     assert all(Image.open(path).getpixel((0, 0)) == (255, 0, 0) for path in paths)
+
+
+def test_what_cannot_be_written_is_one_sentence(
+    make_scores: Callable[..., Scores], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_bytes(b"")  # a file where the folder should be
+    with pytest.raises(QuestionError, match=r"^The page can't write its files \(.+\): try again "):
+        write_files(make_scores(["cat"], [1.0]), question(), tmp_path / "taken")
+
+
+def test_half_an_answer_is_not_left(
+    make_scores: Callable[..., Scores], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ui.export.to_json", fill)
+    with pytest.raises(QuestionError, match=r"\(no space left on device\)"):
+        write_files(make_scores(["cat"], [1.0]), question(), tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -6,9 +6,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
-from ui.uploads import SECONDS_KEPT, choose_folder, sweep
+from ui import uploads
+from ui.uploads import SECONDS_KEPT, choose_folder, spare, sweep
 
 
 @pytest.fixture
@@ -88,3 +90,18 @@ def test_a_link_in_its_place_is_not_used(temporary: Path) -> None:
 def test_a_folder_that_was_named_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "chosen"))
     assert choose_folder() == tmp_path / "chosen"
+
+
+def test_the_page_s_own_examples_are_never_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Path(__file__).parents[2] / "ui" / "examples" / "cat.jpg"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with gr.Blocks() as page:
+        gr.Dataset(components=[gr.Image(visible=False)], samples=[[str(example)]])
+    (copy,) = tmp_path.rglob("cat.jpg")
+    (tmp_path / "other.jpg").write_bytes(b"picture")
+    monkeypatch.setattr(uploads, "_spared", set())
+    spare(page)
+    assert sweep(tmp_path, time.time() + 30 * SECONDS_KEPT) == 1
+    assert copy.exists()

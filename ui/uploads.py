@@ -18,6 +18,7 @@ from .watch import tell
 
 SECONDS_KEPT = 86_400
 SECONDS_BETWEEN_SWEEPS = 3_600
+SECONDS_AHEAD = 60  # of this clock, that another's may be: of a shared disk
 # A folder is made a moment before the file in it
 SECONDS_AN_EMPTY_FOLDER_STAYS = 3_600
 
@@ -50,7 +51,8 @@ def sweep(folder: Path, now: float | None = None) -> int:
     """Deletes files unchanged for `SECONDS_KEPT`, and empty folders; how many files it were.
 
     now: seconds since the epoch, the present unless given. What can't be deleted stays, to be tried
-    again by the next sweep.
+    again by the next sweep. What a clock set back has left in the future counts as of now, else it
+    would stay until the clock is there again.
     """
     now = time.time() if now is None else now
     count = 0
@@ -58,13 +60,16 @@ def sweep(folder: Path, now: float | None = None) -> int:
         for name in names:
             path = Path(parent, name)
             try:
-                if now - path.lstat().st_mtime > SECONDS_KEPT:
+                changed = path.lstat().st_mtime
+                if now - changed > SECONDS_KEPT:
                     path.unlink()
                     count += 1
+                elif changed - now > SECONDS_AHEAD and not path.is_symlink():
+                    os.utime(path, (now, now))
             except OSError:
                 continue
         try:
-            empty_for = now - Path(parent).stat().st_mtime
+            empty_for = abs(now - Path(parent).stat().st_mtime)
             if Path(parent) != folder and empty_for > SECONDS_AN_EMPTY_FOLDER_STAYS:
                 Path(parent).rmdir()  # refuses one that isn't empty
         except OSError:

@@ -37,7 +37,7 @@ for line in sys.stdin:
             os._exit(code)
     # Its number stays its own until nobody wants to kill it any longer
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    print("ended", flush=True)
+    print("\\nended", flush=True)  # it may have been killed within a line
     sys.stdin.readline()
     _, status = os.waitpid(child, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)
@@ -86,7 +86,7 @@ class Work:
         while (line := self._line()) != "ended":
             said.append(line)
         self._tell("")
-        return Ended(number, int(self._line()), said)
+        return Ended(number, int(self._line()), said[:-1])
 
     def _tell(self, line: str) -> None:
         assert self._forks.stdin is not None

@@ -24,5 +24,5 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return disk
 
     yield mount
-    for disk in done:
-        subprocess.run(["umount", str(disk)], check=True)
+    for disk in done:  # lazily: features of a store may be mapped from there still
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -176,9 +176,10 @@ def test_labels_put_before_a_kill_are_kept(tmp_path: Path, model: CLIP) -> None:
             ended = work.run(tmp_path, count, kill_after=chance.uniform(0, 0.15))
             assert ended.was_killed
             count = int(ended.said[-1]) if ended.said else count
-            found = TextStore(tmp_path, model).get(list(map(label, range(count))))
-            assert len(found) == count
-            assert all(torch.equal(found[label(n)], row(n)) for n in range(count))
+            some = range(max(0, count - 1000), count)
+            found = TextStore(tmp_path, model).get(list(map(label, some)))
+            assert len(found) == len(some)
+            assert all(torch.equal(found[label(n)], row(n)) for n in some)
     assert count > 0
 
 

@@ -20,7 +20,7 @@ import torch
 from clip_core import ZeroShotClassifier
 from clip_core.many import store as store_module
 from clip_core.many.encode import encode
-from clip_core.many.parts import BrokenPartError, read_part, write_part
+from clip_core.many.parts import BrokenPartError, Part, read_part, write_part
 from clip_core.many.place import carry_out, plan
 from clip_core.many.reading import is_settled
 from clip_core.many.sources import Source, find_sources
@@ -126,19 +126,41 @@ def test_pictures_of_a_changed_part_are_encoded_again(
 def test_what_can_not_be_read_now_is_neither_dropped_nor_merged_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path, dimensions: int) -> None:
-        raise OSError(24, "Too many open files")
-
     with FeatureStore(tmp_path, D) as store:
         for number in range(15):
             store.put(digest(number), row(number))
             store.flush()
+        unlucky = sorted(tmp_path.rglob("*.safetensors"))[7]
+
+        def refuse(path: Path, dimensions: int) -> Part:
+            if path == unlucky:
+                raise OSError(24, "Too many open files")
+            return read_part(path, dimensions)
+
         monkeypatch.setattr(store_module, "read_part", refuse)
         store.put(digest(15), row(15))
         store.flush()
-        monkeypatch.undo()
+        assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+    monkeypatch.undo()
     with FeatureStore(tmp_path, D) as store:
         assert all(torch.equal(store.gather([digest(n)])[0], row(n)) for n in range(16))
+
+
+def test_what_can_not_be_read_back_is_written_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path, dimensions: int) -> Part:
+        raise BrokenPartError("Its checksum is wrong.")
+
+    with FeatureStore(tmp_path, D) as store:
+        store.put(digest(1), row(1))
+        with monkeypatch.context() as disk:
+            disk.setattr(store_module, "read_part", broken)
+            store.flush()
+        assert store.broken == 1
+        assert torch.equal(store.gather([digest(1)])[0], row(1))
+    with FeatureStore(tmp_path, D) as store:
+        assert torch.equal(store.gather([digest(1)])[0], row(1))
 
 
 def test_a_store_killed_again_and_again_keeps_what_was_written(tmp_path: Path) -> None:

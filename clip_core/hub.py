@@ -35,6 +35,7 @@ LAYOUTS = (
     (TRANSFORMERS_CONFIG, "pytorch_model.bin"),
 )
 SCHEME = "hf-hub:"
+UNWRITABLE = (errno.EROFS, errno.ENOTDIR, errno.EDQUOT)  # beside what PermissionError stands for
 
 Result = TypeVar("Result")
 
@@ -170,6 +171,7 @@ def _explain(error: Exception, repository: str) -> str:
             f"{repository} is not in the Hugging Face cache, and offline mode is on: unset "
             "HF_HUB_OFFLINE to download it."
         )
+    unwritable = f"The Hugging Face cache, {constants.HF_HUB_CACHE}, can't be written: set HF_HOME."
     # The narrower kind stands first: a gated repository is reported as one that isn't found.
     sentences: tuple[tuple[type[BaseException], str], ...] = (
         (errors.GatedRepoError, f"{where} asks for permission: accept its terms, set HF_TOKEN."),
@@ -182,10 +184,7 @@ def _explain(error: Exception, repository: str) -> str:
             errors.HFValidationError,
             f"{repository!r} is no name of a repository: it is wanted as owner/name.",
         ),
-        (
-            PermissionError,
-            f"The Hugging Face cache, {constants.HF_HUB_CACHE}, can't be written: set HF_HOME.",
-        ),
+        (PermissionError, unwritable),
     )
     for kind, sentence in sentences:
         if any(isinstance(cause, kind) for cause in causes):
@@ -196,6 +195,8 @@ def _explain(error: Exception, repository: str) -> str:
             return f"Asked for {where}, the Hub answered with status {response.status_code}."
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"The disk is full: free some space for {repository}, or set HF_HOME."
+        if isinstance(cause, OSError) and cause.errno in UNWRITABLE:
+            return unwritable
     return (
         f"{where} could not be fetched: there may be no network, or the connection broke "
         f"({type(causes[-1]).__name__})."

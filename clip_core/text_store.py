@@ -32,6 +32,7 @@ MAX_ROWS = 65_536  # labels: at most 4 KB each, so 256 MB
 DROPPED_AT_ONCE = MAX_ROWS // 16
 SECONDS_TO_WAIT = 2.0  # for another process that writes
 SECONDS_BETWEEN_NOTES = 86_400  # of when a row was used: it tells the oldest, to the day
+SQLITE_ERROR = 1  # SQLite's code for what it can't make sense of
 AT_ONCE = 500  # keys in one query: older SQLite takes 999 at most
 
 
@@ -78,6 +79,9 @@ class TextStore:
             marks = ",".join("?" * len(some))
             query = f"SELECT key, features, checksum, used FROM texts WHERE key IN ({marks})"
             for key, features, checksum, used in database.execute(query, some):
+                # A flipped bit may make anything of a column
+                if not (isinstance(features, bytes) and isinstance(used, int)):
+                    continue
                 if zlib.crc32(key + features) != checksum:
                     continue  # computed again, and replaced
                 found[keys[key]] = torch.frombuffer(bytearray(features), dtype=torch.float32)
@@ -99,9 +103,11 @@ class TextStore:
             database.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?)", rows)
             (count,) = database.execute("SELECT COUNT(*) FROM texts").fetchone()
             if count > MAX_ROWS:
+                # What a wrong clock noted as used in the future would outlast all others
                 database.execute(
-                    "DELETE FROM texts WHERE key IN (SELECT key FROM texts ORDER BY used LIMIT ?)",
-                    (count - MAX_ROWS + DROPPED_AT_ONCE,),
+                    "DELETE FROM texts WHERE key IN "
+                    "(SELECT key FROM texts ORDER BY used <= ?, used LIMIT ?)",
+                    (now, count - MAX_ROWS + DROPPED_AT_ONCE),
                 )
 
     def _open(self) -> sqlite3.Connection:
@@ -129,14 +135,23 @@ class TextStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if type(error) is sqlite3.DatabaseError:  # damaged; its subclasses are of other troubles
-            with suppress(OSError):
-                self._path.unlink()
+        if _is_of_damage(error):
+            for suffix in ("", "-wal", "-shm"):  # what belongs to one file must not meet another
+                with suppress(OSError):
+                    self._path.with_name(FILE + suffix).unlink()
 
     def _key(self, texts: tuple[str, ...]) -> bytes:
         if self._digest is None:
             self._digest = text_digest(self._model)
         return hashlib.sha256(self._digest + json.dumps(texts).encode()).digest()
+
+
+def _is_of_damage(error: Exception) -> bool:
+    # Its subclasses are of other troubles, but for a table or a format that is not the one written
+    return type(error) is sqlite3.DatabaseError or (
+        isinstance(error, sqlite3.OperationalError)
+        and getattr(error, "sqlite_errorcode", None) == SQLITE_ERROR  # Python 3.10 has no codes
+    )
 
 
 @torch.inference_mode()

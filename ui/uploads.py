@@ -28,6 +28,7 @@ RESERVE = 200_000_000  # bytes of the disk that are left to answers, and to othe
 # How long uploads are kept when the disk is full, the longest that helps first
 SECONDS_KEPT_AT_NEED = (SECONDS_KEPT, 3_600, 600)
 FULL = "The page's disk is full: try again in ten minutes."
+SECONDS_AHEAD = 60  # of this clock, that another's may be: of a shared disk
 # A folder is made a moment before the file in it
 SECONDS_AN_EMPTY_FOLDER_STAYS = 3_600
 
@@ -68,7 +69,8 @@ def sweep(folder: Path, now: float | None = None, seconds_kept: float = SECONDS_
     """Deletes files unchanged for so long, and empty folders; how many files it were.
 
     now: seconds since the epoch, the present unless given. Uploads that broke off go sooner. What
-    can't be deleted stays, to be tried again by the next sweep.
+    can't be deleted stays, to be tried again by the next sweep. What a clock set back has left in
+    the future counts as of now, else it would stay until the clock is there again.
     """
     now = time.time() if now is None else now
     count = 0
@@ -80,13 +82,16 @@ def sweep(folder: Path, now: float | None = None, seconds_kept: float = SECONDS_
                     continue
                 broken_off = Path(parent) == folder and name.startswith(PART)
                 kept = min(SECONDS_KEPT_OF_A_PART, seconds_kept) if broken_off else seconds_kept
-                if now - path.lstat().st_mtime > kept:
+                changed = path.lstat().st_mtime
+                if now - changed > kept:
                     path.unlink()
                     count += 1
+                elif changed - now > SECONDS_AHEAD and not path.is_symlink():
+                    os.utime(path, (now, now))
             except OSError:
                 continue
         try:
-            empty_for = now - Path(parent).stat().st_mtime
+            empty_for = abs(now - Path(parent).stat().st_mtime)
             if Path(parent) != folder and empty_for > SECONDS_AN_EMPTY_FOLDER_STAYS:
                 Path(parent).rmdir()  # refuses one that isn't empty
         except OSError:

@@ -1,45 +1,45 @@
 """Features of pictures on disk, by content and model, so that nothing is ever encoded twice.
 
-A folder for each model and framing, in it safetensors files ("parts") and `model.json`, which says
-whose they are. Safetensors and not Parquet: rows are mapped where they lie, not decoded, so that a
-million of them can be searched without being in memory first. A part holds `content` (uint8
-[n, 32], SHA-256 of the files), `features` (float32 [n, D], normalised), and `stamps` (uint8
-[m, 16 + 32]), which tell the content of a file that is as it was without reading it.
+A folder for each model and framing, in it `model.json`, which says whose they are, and parts
+(`parts.py`): features by content, and stamps, which tell the content of a file that is as it was
+without reading it. A part whose bytes have changed is dropped, so that its pictures are encoded
+again.
 
-Parts are written whole or not at all, and never changed: small ones are merged into larger ones
-from time to time. Each process writes in a folder of its own, and all read everything.
+Small parts are merged into larger ones from time to time. Each process writes in a folder of its
+own, and all read everything.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import filelock
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
+from clip_core.cores import available_cores
 from clip_core.digests import update_with_tower
 
-FORM = "1"  # of the parts, and of how pixels become features: raised when either changes
+from .parts import BrokenPartError, Part, read_part, write_part
+
+FORM = "2"  # of the parts, and of how pixels become features: raised when either changes
 SECONDS_BETWEEN_PARTS = 1.0  # what a kill may cost
 ROWS_IN_MEMORY = 4096  # that wait to be written: 8 MB at 512 float32
 MERGED_AT_ONCE = 16  # small parts of one size become one of the next
 LARGEST_PART = 65536  # rows: no merged part has more, so that merging takes bounded memory
-CONTENT = 32  # bytes of a SHA-256
-STAMP = 16  # bytes of a stamp, see `reading.stamp_of`
 
 
 class StoreError(ValueError):
@@ -54,7 +54,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
 
     def __init__(self, folder: Path, dimensions: int) -> None:
         self.folder, self.dimensions = folder, dimensions
-        self.broken = 0  # parts that could not be read, and are left aside
+        self.broken = 0  # parts that could not be read
         self._parts: list[Tensor] = []  # features, mapped
         self._rows: dict[bytes, tuple[int, int]] = {}  # content -> part, row
         self._stamps: dict[bytes, bytes] = {}
@@ -72,9 +72,11 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         self._mine: list[tuple[Path, int]] = []  # own parts and their rows
         seen: set[Path] = set()
         while new := [path for path in _list_parts(folder) if path not in seen]:
-            for path in new:  # another process may merge some meanwhile: then there are new ones
-                seen.add(path)
-                self._open(path)
+            seen.update(new)  # another process may merge some meanwhile: then there are new ones
+            with ThreadPoolExecutor(available_cores()) as pool:  # checksums take most of the time
+                parts = [pool.submit(read_part, path, dimensions) for path in new]
+                for path, part in zip(new, parts, strict=True):
+                    self._add(path, part.result)
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._waiting)
@@ -141,8 +143,10 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         contents = list(self._waiting)
         features = self.gather(contents)
         path = self._write(contents, features, self._new_stamps)
-        self._waiting, self._new_stamps = {}, {}
-        self._open(path)
+        self._add(path, partial(read_part, path, self.dimensions))
+        # What can't be read back waits on, to be written once more
+        self._waiting = {key: self._waiting[key] for key in contents if key not in self._rows}
+        self._new_stamps = {}
         self._flushed = time.monotonic()
         self._merge()
 
@@ -153,56 +157,46 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         finally:
             self._lock.release()
 
-    def _write(self, contents: list[bytes], features: Tensor, stamps: dict[bytes, bytes]) -> Path:
+    def _write(
+        self, contents: Sequence[bytes], features: Tensor, stamps: dict[bytes, bytes]
+    ) -> Path:
         path = self._own / f"part-{uuid.uuid4().hex}.safetensors"
-        partial = path.with_suffix(".partial")
-        tensors = {
-            "content": _bytes_tensor(contents, CONTENT),
-            "features": features.contiguous(),
-            "stamps": _bytes_tensor([k + v for k, v in stamps.items()], STAMP + CONTENT),
-        }
         try:
-            save_file(tensors, partial, {"form": FORM})
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
+            write_part(path, FORM, contents, features, stamps)
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
             raise StoreError(
                 f"Features can't be written to {str(self.folder)!r}: {error}. What was written "
                 "before is safe: make room, or name another folder by --features, and start again."
             ) from error
         return path
 
-    def _open(self, path: Path) -> None:
-        try:
-            with safe_open(path, framework="pt") as stored:
-                content, features, stamps = (
-                    stored.get_tensor(name) for name in ("content", "features", "stamps")
-                )
-        except FileNotFoundError:  # merged by its process meanwhile: its rows are in a newer part
-            return
-        except (OSError, SafetensorError):
-            self._set_aside(path)
-            return
-        shapes_fit = content.shape == (len(features), CONTENT) and features.shape[1:] == (
-            self.dimensions,
-        )
-        if not shapes_fit or stamps.shape[1:] != (STAMP + CONTENT,):
-            self._set_aside(path)
+    def _add(self, path: Path, read: Callable[[], Part]) -> None:
+        part = self._try(path, read)
+        if part is None:
             return
         number = len(self._parts)
-        self._parts.append(features)
-        for row, key in enumerate(_split(content, CONTENT)):
-            self._rows[key] = (number, row)
-        for pair in _split(stamps, STAMP + CONTENT):
-            self._stamps[pair[:STAMP]] = pair[STAMP:]
+        self._parts.append(part.features)
+        for row, content in enumerate(part.contents):
+            self._rows[content] = (number, row)
+        self._stamps.update(part.stamps)
         if path.parent == self._own:
-            self._mine.append((path, len(features)))
+            self._mine.append((path, len(part.contents)))
 
-    def _set_aside(self, path: Path) -> None:
+    def _try(self, path: Path, read: Callable[[], Part]) -> Part | None:
+        """A part, or None for one that is not there, or can't be used: then it is said."""
+        try:
+            return read()
+        except FileNotFoundError:  # merged by its process meanwhile: its rows are in a newer part
+            return None
+        except BrokenPartError:
+            said = "is broken and dropped"
+            with suppress(OSError):
+                path.unlink()
+        except OSError as error:
+            said = f"can't be read ({(error.strerror or str(error)).lower()})"
         self.broken += 1
-        print(f"{path} is broken and left aside: its pictures are encoded anew.", file=sys.stderr)
+        print(f"{path} {said}: its pictures are encoded anew.", file=sys.stderr)
+        return None
 
     def _merge(self) -> None:
         """Makes one part of many small ones, so that there are few however long a run lasts."""
@@ -216,21 +210,23 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             parts: list[Tensor] = []
             places: dict[bytes, tuple[int, int]] = {}
             stamps: dict[bytes, bytes] = {}
+            replaced: list[Path] = []
             for path in small:
-                with safe_open(path, framework="pt") as stored:
-                    for row, key in enumerate(_split(stored.get_tensor("content"), CONTENT)):
+                part = self._try(path, partial(read_part, path, self.dimensions))
+                if part is not None:
+                    for row, key in enumerate(part.contents):
                         places[key] = (len(parts), row)
-                    parts.append(stored.get_tensor("features"))
-                    for pair in _split(stored.get_tensor("stamps"), STAMP + CONTENT):
-                        stamps[pair[:STAMP]] = pair[STAMP:]
+                    parts.append(part.features)
+                    stamps.update(part.stamps)
+                    replaced.append(path)
             features = _take(parts, list(places.values()), self.dimensions)
             merged = self._write(list(places), features, stamps)
             # The merged part is there before the small ones go: a kill between costs only space
-            for path in small:
+            for path in replaced:
                 with suppress(OSError):  # Windows lets nobody remove what is mapped
                     path.unlink()
             self._mine = [(path, rows) for path, rows in self._mine if path not in small]
-            self._open(merged)
+            self._add(merged, partial(read_part, merged, self.dimensions))
             self._forget_unused()
 
     def _forget_unused(self) -> None:
@@ -307,8 +303,9 @@ def _claim(folder: Path) -> tuple[Path, filelock.BaseFileLock]:
         except filelock.Timeout:
             number += 1
             continue
-        for left in own.glob("*.partial"):  # of a process that was killed
-            left.unlink(missing_ok=True)
+        for left in own.iterdir():  # by a process that was killed, under safetensors' own names too
+            if left.name != "lock" and left.suffix != ".safetensors":
+                left.unlink(missing_ok=True)
         return own, lock
 
 
@@ -335,15 +332,3 @@ def _take(parts: Sequence[Tensor], places: Sequence[tuple[int, int]], dimensions
         at = (numbers == number).nonzero().squeeze(1)
         taken.index_copy_(0, at, parts[number].index_select(0, rows[at]))
     return taken
-
-
-def _bytes_tensor(rows: Iterable[bytes], width: int) -> Tensor:
-    joined = bytearray(b"".join(rows))
-    if not joined:
-        return torch.empty(0, width, dtype=torch.uint8)
-    return torch.frombuffer(joined, dtype=torch.uint8).reshape(-1, width)
-
-
-def _split(rows: Tensor, width: int) -> list[bytes]:
-    joined = rows.numpy().tobytes()
-    return [joined[i : i + width] for i in range(0, len(joined), width)]

@@ -310,27 +310,6 @@ def test_folder_that_cannot_be(server: Server, tmp_path: Path) -> None:
     assert "CLIP_CACHE" in sentence
 
 
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a small disk, where that is allowed."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = []
-
-    def mount(options: str) -> Path:
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("a disk can only be mounted by root")
-        done.append(disk)
-        return disk
-
-    yield mount
-    for disk in done:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
 @pytest.mark.parametrize("announced", [True, False])
 def test_full_disk(announced: bool, server: Server, mounted: Callable[[str], Path]) -> None:
     disk = mounted("size=1m")

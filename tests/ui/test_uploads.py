@@ -36,6 +36,19 @@ def test_what_is_a_day_old_is_deleted_and_nothing_else(tmp_path: Path) -> None:
     assert tmp_path.exists()
 
 
+def test_a_clock_set_back_keeps_nothing_for_ever(tmp_path: Path) -> None:
+    now = time.time()
+    path, empty = tmp_path / "upload.jpg", tmp_path / "empty"
+    path.write_bytes(b"picture")
+    empty.mkdir()
+    for each in (path, empty):
+        os.utime(each, (now + 365 * 86_400,) * 2)
+    assert sweep(tmp_path, now) == 0  # it may be somebody's who is there now
+    assert sweep(tmp_path, now + SECONDS_KEPT - 60) == 0
+    assert sweep(tmp_path, now + SECONDS_KEPT + 60) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()

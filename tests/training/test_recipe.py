@@ -14,6 +14,7 @@ from PIL import Image, ImageFont
 from clip_core import load
 from training import diagrams, distil
 from training.align import Alignment
+from training.backbone import fold
 from training.features import Pairs
 from training.imagenet import ImageNetClass
 from training.names import Names, sample_pairs
@@ -123,3 +124,15 @@ def test_a_seed_draws_the_same_diagram_again(draw, monkeypatch) -> None:  # type
 
 def _without_fonts(self, r: random.Random, words: list[str], fonts: Path) -> None:  # type: ignore[no-untyped-def]
     self.r, self.words = r, words
+
+
+def test_batch_norm_is_folded_alike_on_every_processor() -> None:
+    variance = np.linspace(0.01, 3, 5000, dtype=np.float32)
+    norm = {name: torch.ones(5000) for name in ("weight", "bias", "running_mean")}
+    norm["running_var"] = torch.from_numpy(variance)
+    weight, bias = fold(torch.ones(5000, 1, 1, 1), norm, eps=0.5)
+    scale = np.float32(1) / np.sqrt(
+        variance + np.float32(0.5)
+    )  # each step rounded as IEEE 754 says
+    assert np.array_equal(weight.flatten().numpy(), scale)
+    assert np.array_equal(bias.numpy(), np.float32(1) - scale)

@@ -11,6 +11,7 @@ read pictures need not even torch for `open_image` and `squares`.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,6 +66,7 @@ ignore_long_exif()
 # MAX_PIXELS is the limit here; and what is odd about a stranger's file doesn't belong in our log
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 class ImageError(ValueError):
@@ -237,11 +239,12 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit and float grey -> 8-bit grey; Pillow itself would clip them to white."""
     values = np.array(image, dtype=np.float32)  # and all else in place: these may be 120 million
     np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    np.maximum(values, 0, out=values)  # black; multiplied, the lowest would overflow
     if image.mode.startswith("I;16") or values.max() > 255:
         values /= 257  # 65535 / 255
     elif image.mode == "F" and values.max() <= 1:
         values *= 255
-    np.clip(values.round(out=values), 0, 255, out=values)
+    np.minimum(values.round(out=values), 255, out=values)
     return Image.fromarray(values.astype(np.uint8))
 
 

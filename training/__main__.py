@@ -70,7 +70,7 @@ def build(work: Work, seed: int) -> Path:
         f"seed{seed}/align.pt",
         lambda: align(tower, pairs, names, teacher["texts"], of_classes, seed),
     )
-    model = build_clip(tower)
+    model = build_clip(tower, seed)
     distilled = stage(
         f"seed{seed}/distil.pt",
         lambda: distil(model, rows, teacher, alignment, pairs, names, seed),

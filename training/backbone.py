@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,9 @@ NORMS = {"expand": 0, "depthwise": 1, "project": 2}
 
 def fold(weight: Tensor, norm: dict[str, Tensor], eps: float) -> tuple[Tensor, Tensor]:
     """A bias-free convolution and the BatchNorm after it, as one weight and bias."""
-    scale = norm["weight"] / (norm["running_var"] + eps).sqrt()
+    # IEEE 754's square root, the same on every processor; torch's may be MKL's, which isn't
+    spread = torch.from_numpy(np.sqrt((norm["running_var"] + eps).numpy()))
+    scale = norm["weight"] / spread
     return weight * scale.view(-1, 1, 1, 1), norm["bias"] - norm["running_mean"] * scale
 
 

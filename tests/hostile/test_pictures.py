@@ -19,6 +19,7 @@ from clip_core.preprocess import FORMATS
 from tests.hostile.crafted import (
     BROKEN_EXIF,
     PNG_START,
+    float_tiff,
     gif_comments,
     jpeg,
     png,
@@ -158,9 +159,11 @@ def test_little_memory_is_said_to_be_that(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_strangers_file_writes_nothing_into_the_log() -> None:
     claimed = png((12_000, 9_000), zlib.compress(bytes(9)))
     odd = jpeg(segment(0xE1, b"Exif\0\0" + b"II*\0\x08\0\0\0\x09\0" + b"\x01" * 40))
+    lowest = float_tiff(np.full((20, 30), -3e38))
+    samples = tiff((277, 3, 1, 65_535))
     program = (
         "import sys\nfrom clip_core import ImageError, open_image\n"
-        f"for data in ({claimed!r}, {odd!r}):\n"
+        f"for data in ({claimed!r}, {odd!r}, {lowest!r}, {samples!r}):\n"
         "    try:\n        open_image(data)\n    except ImageError:\n        pass\n"
     )
     done = subprocess.run(

@@ -78,7 +78,7 @@ def test_every_text_has_tokens(text: str) -> None:
     assert tokenize(text, truncate=True).shape == (1, 77)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TYPED, TEMPLATES | st.just("{}"), ANYTHING)
 def test_every_question_ends_in_an_answer_or_a_sentence(
     picture: Path, tmp_path: Path, typed: str, template: str, name: str

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Callable
+
 import pytest
 
 from clip_core.preprocess import NO_MEMORY
@@ -9,7 +13,16 @@ from tests.hostile.__main__ import table
 from tests.hostile.misbehave import misbehave
 from tests.hostile.pictures import pictures, sound_files
 from tests.hostile.texts import texts
-from tests.hostile.verdicts import ERROR, FAILURE, ROOT, judge, try_picture
+from tests.hostile.verdicts import (
+    ERROR,
+    FAILURE,
+    RIGHT,
+    ROOT,
+    Verdict,
+    in_silence,
+    judge,
+    try_picture,
+)
 from tests.hostile.watch import PICTURES, TEXTS, Outcome, watch
 
 
@@ -36,6 +49,16 @@ def test_what_hangs_and_what_crashes_is_named_and_the_rest_goes_on() -> None:
 def test_what_is_no_sentence_for_a_person_is_a_failure(sentence: str) -> None:
     assert judge(sentence, ["/up/x.png"]).kind == FAILURE
     assert judge("This file is empty.").kind == ERROR
+
+
+@pytest.mark.parametrize("say", [warnings.warn, logging.getLogger("PIL.Odd").critical])
+def test_what_speaks_in_the_log_is_a_failure(say: Callable[[str], object]) -> None:
+    def trial(words: str) -> Verdict:
+        say(words)
+        return Verdict(RIGHT)
+
+    assert in_silence(trial, "odd") == Verdict(FAILURE, "in the log: odd")
+    assert in_silence(Verdict, RIGHT) == Verdict(RIGHT)
 
 
 def test_a_seed_gives_the_same_inputs() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clip_core.preprocess import FRAMINGS, NO_MEMORY, ImageError, open_image, squares
 
@@ -34,6 +36,35 @@ def try_picture(source: str | Path | bytes) -> Verdict:
         return Verdict(FAILURE, repr(error)[:300])
     wrong = [square for square in seen if (square.mode, square.size) != ("RGB", (SIDE, SIDE))]
     return Verdict(FAILURE, f"{wrong[0]}") if wrong else Verdict(RIGHT)
+
+
+class _Lines(logging.Handler):
+    """Keeps what the loggers say."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+def in_silence(trial: Callable[..., Verdict], *given: Any) -> Verdict:
+    """A trial's verdict; a failure where it left warnings or lines of a logger as well.
+
+    Nobody who runs the page can do anything about a stranger's file.
+    """
+    lines = _Lines()
+    logging.getLogger().addHandler(lines)
+    try:
+        with warnings.catch_warnings(record=True) as shown:
+            verdict = trial(*given)
+    finally:
+        logging.getLogger().removeHandler(lines)
+    said = [*(str(warning.message) for warning in shown), *lines.said]
+    if said and verdict.kind != FAILURE:
+        return Verdict(FAILURE, f"in the log: {said[0]}"[:300])
+    return verdict
 
 
 def judge(sentence: str, secrets: Sequence[str] = ()) -> Verdict:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .pictures import picture
 from .texts import text
-from .verdicts import FAILURE, ROOT, try_picture
+from .verdicts import FAILURE, ROOT, in_silence, try_picture
 
 MEMORY = 3 << 30  # bytes that an input may take on top of the process with all its libraries
 SECONDS = 10.0  # of the processor that an input may take
@@ -121,7 +121,10 @@ def work(what: str, seed: int, first: int, count: int, pipe: Connection) -> None
             before, started = _memory("VmRSS"), time.process_time()
             pipe.send(description)
             try:
-                verdict = try_picture(given) if what == PICTURES else try_text(typed, sound, folder)
+                if what == PICTURES:
+                    verdict = in_silence(try_picture, given)
+                else:
+                    verdict = in_silence(try_text, typed, sound, folder)
             except MemoryError:
                 verdict = (FAILURE, "MemoryError")
             seconds = time.process_time() - started

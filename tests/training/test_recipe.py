@@ -11,7 +11,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageFont
 
-from training import diagrams
+from clip_core import load
+from training import diagrams, distil
+from training.align import Alignment
+from training.backbone import fold
+from training.features import Pairs
 from training.imagenet import ImageNetClass
 from training.names import Names, sample_pairs
 from training.prototypes import build_bank, learn_prototypes
@@ -50,6 +54,41 @@ def test_no_two_names_of_a_batch_clash() -> None:
     assert sum(name % 2 == 0 for name in chosen.tolist()) == 1
 
 
+def test_distilling_twice_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distil, "STEPS", 2)
+    monkeypatch.setattr(distil, "HELD_OUT_TEXTS", 8)
+    tower = load("bundled", device="cpu")[0].visual.requires_grad_(False)
+    g = torch.Generator().manual_seed(0)
+    rows = distil.tokenize_all([f"a photo of {number} dogs" for number in range(40)])
+    teacher = {
+        "texts": torch.randn(len(rows), 384, generator=g),
+        "tokens": torch.randn(distil.VOCAB_SIZE, 384, generator=g),
+    }
+    alignment = Alignment(
+        project=torch.randn(256, 384, generator=g),
+        prototypes=torch.randn(1000, 256, generator=g),
+        proj_weight=torch.zeros(256, 1280),
+        proj_bias=torch.ones(256),
+        attention_scale=1.0,
+    )
+    pairs = Pairs(torch.rand(300, 1280, generator=g), torch.rand(300, 1000, generator=g), [], [])
+    names = Names(
+        texts=[[f"thing {number}" for number in range(300)]],
+        vectors=torch.zeros(1, 300, 384),
+        pictures=[[number] for number in range(300)],
+        is_drawing=torch.arange(300) < 40,
+        clash=torch.eye(300, dtype=torch.bool),
+    )
+
+    def distilled() -> dict[str, torch.Tensor]:
+        torch.seed()  # nothing may depend on what was drawn before
+        model = distil.build_clip(tower, seed=3)
+        return distil.distil(model, rows, teacher, alignment, pairs, names, seed=3).state
+
+    first, second = distilled(), distilled()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
 def test_prototypes_learn_their_kinds_and_keep_their_length() -> None:
     torch.manual_seed(0)
     classes = [
@@ -85,3 +124,15 @@ def test_a_seed_draws_the_same_diagram_again(draw, monkeypatch) -> None:  # type
 
 def _without_fonts(self, r: random.Random, words: list[str], fonts: Path) -> None:  # type: ignore[no-untyped-def]
     self.r, self.words = r, words
+
+
+def test_batch_norm_is_folded_alike_on_every_processor() -> None:
+    variance = np.linspace(0.01, 3, 5000, dtype=np.float32)
+    norm = {name: torch.ones(5000) for name in ("weight", "bias", "running_mean")}
+    norm["running_var"] = torch.from_numpy(variance)
+    weight, bias = fold(torch.ones(5000, 1, 1, 1), norm, eps=0.5)
+    scale = np.float32(1) / np.sqrt(
+        variance + np.float32(0.5)
+    )  # each step rounded as IEEE 754 says
+    assert np.array_equal(weight.flatten().numpy(), scale)
+    assert np.array_equal(bias.numpy(), np.float32(1) - scale)

@@ -80,6 +80,7 @@ class Work:
         said: list[str] = []
         while once and (not said or said[-1] != once):
             said.append(self._line())
+            assert said[-1] != "ended", f"it ended before it said {once!r}: {said}"
         if kill_after is not None:
             time.sleep(kill_after)
             os.kill(number, signal.SIGKILL)

@@ -284,22 +284,28 @@ def test_placing_killed_at_any_moment(tmp_path: Path, way: str) -> None:
     chance = random.Random(3)
     pictures, into = tmp_path / "pictures", tmp_path / "into"
     pictures.mkdir()
-    datas = {f"{number:02d}.jpg": chance.randbytes(400_000) for number in range(40)}
+    datas = {f"{number:03d}.jpg": chance.randbytes(100_000) for number in range(200)}
     for name, data in datas.items():
         (pictures / name).write_bytes(data)
+
+    def left() -> list[tuple[Source, str]]:
+        return [(Source(str(path), str(path)), "cat") for path in sorted(pictures.iterdir())]
+
     kills = 0
     with dying(PLACE) as work:
-        for _ in range(max(KILLS // 2, 1)):
-            ended = work.run(pictures, into, way, once="found", kill_after=chance.uniform(0, 0.01))
+        for number in range(KILLS):
+            if not left():  # all moved before the kill came
+                break
+            seconds = chance.uniform(0, 0.01) if number else 0
+            ended = work.run(pictures, into, way, once="found", kill_after=seconds)
             kills += ended.was_killed
             for path in into.rglob("*.jpg"):
                 assert path.read_bytes() == datas[path.name]
-        assert kills
-    placed: list[tuple[Source, str]] = [(each, "cat") for each in find_sources([str(pictures)])]
-    assert carry_out(plan(placed, into, way), way, into) == []
+    assert kills
+    assert carry_out(plan(left(), into, way), way, into) == []
     found = {path.name: path.read_bytes() for path in into.rglob("*.jpg")}
     assert found == datas
-    assert len(list(pictures.iterdir())) == (0 if way == "move" else len(datas))
+    assert len(left()) == (0 if way == "move" else len(datas))
 
 
 @pytest.mark.parametrize("days", [-365, 365])

@@ -149,8 +149,8 @@ class Crowd:
         self, client: httpx.AsyncClient, kind: str, session: str, path: Path, labels: Sequence[str]
     ) -> dict[str, float] | None:
         """The shares; None for who left, or was told that the queue is full."""
-        sent = await client.post(
-            "gradio_api/upload", files={"files": (path.name, path.read_bytes())}
+        sent = await self._post(
+            client, "gradio_api/upload", files={"files": (path.name, path.read_bytes())}
         )
         sent.raise_for_status()
         picture = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
@@ -159,7 +159,7 @@ class Crowd:
             "fn_index": self._function,
             "session_hash": session,
         }
-        joined = await client.post("gradio_api/queue/join", json=body)
+        joined = await self._post(client, "gradio_api/queue/join", json=body)
         if joined.status_code == 503:
             self.seen.counts["told that the queue is full"] += 1
             return None
@@ -176,6 +176,14 @@ class Crowd:
                     found = said["output"]["data"][0]["confidences"]
                     return {each["label"]: each["confidence"] for each in found}
         raise RuntimeError("The stream ended without an answer.")
+
+    async def _post(self, client: httpx.AsyncClient, path: str, **what: Any) -> httpx.Response:
+        """As a browser does it: once more where a connection that was kept is closed meanwhile."""
+        try:
+            return await client.post(path, **what)
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            self.seen.counts["sent once more, since a kept connection was closed"] += 1
+            return await client.post(path, **what)
 
 
 async def _events(stream: httpx.Response, slowly: bool) -> AsyncIterator[dict[str, Any]]:
@@ -220,12 +228,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--greedy", type=int, default=4, help="ask with a thousand labels")
     parser.add_argument("--queue-size", type=int, default=100, help="as for app.py")
+    parser.add_argument("--sessions", type=int, default=1000, help="as for app.py")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         pictures = make_pictures(Path(name), PICTURES)
         metrics = free_port()
-        flags = ("--queue-size", str(options.queue_size), "--metrics", str(metrics))
-        with running_app(*flags) as (address, process):
+        flags = {"queue-size": options.queue_size, "sessions": options.sessions, "metrics": metrics}
+        with running_app(*(f"--{name}={value}" for name, value in flags.items())) as (
+            address,
+            process,
+        ):
             until = time.monotonic() + 60 * options.minutes
             crowd = Crowd(address, pictures, until)
             page = psutil.Process(process.pid)

@@ -23,7 +23,7 @@ from ui.models import Models
 from ui.page import build_page
 from ui.serving import Server
 from ui.theme import CSS, THEME
-from ui.uploads import choose_folder, spare, start_sweeping
+from ui.uploads import RESERVE, choose_folder, has_room, spare, start_sweeping
 from ui.watch import write_logs
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ def main(arguments: list[str] | None = None) -> None:
     page = build_page(models, options.queue_size)
     spare(page)
     start_sweeping(uploads)
+    if not has_room(uploads, 0):
+        print(
+            f"* The disk has too little room for uploads: they need {RESERVE / 1e6:.0f} MB free in "
+            f"{uploads} (GRADIO_TEMP_DIR)."
+        )
     server = Server(page, models)
     if options.share and not options.auth:
         print(

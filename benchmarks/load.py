@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,14 @@ class Crowd:
 
         greedy: how many of them ask with `MOST_LABELS` labels.
         """
-        few = ["greedy"] * greedy
+        few = ["greedy"] * min(greedy, people)
         few += [kind for kind, count in KINDS.items() for _ in range(count * people // 200)]
         kinds = few + ["plain"] * (people - len(few))
         watching = asyncio.create_task(self._watch(process))
         await asyncio.gather(*(self._person(kind, number) for number, kind in enumerate(kinds)))
         watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching  # raises what ended it before
         return self.seen
 
     async def _watch(self, process: psutil.Process) -> None:
@@ -250,7 +253,7 @@ def main() -> None:
                 time.sleep(0.1)
             print(f"queue empty {time.monotonic() - started:.1f} s after the last left")
             unread = _answered(metrics) - seen.counts[RIGHT]
-            print(f"of {seen.counts[LEFT]:,} who left, {unread:,.0f} were answered all the same")
+            print(f"{seen.counts[LEFT]:,} left before; {unread:,.0f} answers that nobody read")
     lost = [what for what in seen.counts if what.startswith(("lost", "failed", "WRONG"))]
     sys.exit(1 if lost else 0)
 

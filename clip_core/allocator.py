@@ -8,6 +8,7 @@ fifth to a third of its time on pages that the system clears for it (benchmarks/
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 
@@ -28,3 +29,10 @@ def keep_freed_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     return bool(libc.mallopt(M_MMAP_THRESHOLD, MAPPED) and libc.mallopt(M_TRIM_THRESHOLD, KEPT))
+
+
+def give_back_freed_memory() -> None:
+    """Has glibc hand back what it keeps, after much was freed that won't be needed again."""
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -30,7 +30,7 @@ from .loading import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
 from .onnx_tower import check_onnx
 from .preprocess import FRAMINGS, center_square, open_image, read_file, squares, to_pixels
-from .shortage import in_halves, together
+from .shortage import in_halves, is_shortage, together
 from .text_store import TextStore
 from .tokenizer import tokenize
 from .turns import Turns
@@ -47,6 +47,15 @@ class Cached:
 
     image: bool  # the picture's features were kept from an earlier question
     texts: int  # so many of the labels' features were
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """kept: how many features were known; short: whether memory ran short for the others."""
+
+    features: Tensor
+    kept: int
+    short: bool
 
 
 @dataclass(frozen=True)
@@ -197,8 +206,9 @@ class ZeroShotClassifier:
         started = time.perf_counter()
         if not labels or len(labels) != len(prompts) or not all(prompts):
             raise ValueError("At least one label is needed, and a prompt for each.")
-        text_features, texts_cached = self._encode_prompts([tuple(texts) for texts in prompts])
-        image_features, image_cached = self._encode_image(image, framing)
+        texts = self._encode_prompts([tuple(each) for each in prompts])
+        picture = self._encode_image(image, framing)
+        text_features, image_features = texts.features, picture.features
         if text_features.device != image_features.device:  # memory was short for one of them
             text_features, image_features = text_features.cpu(), image_features.cpu()
         cosines = text_features @ image_features
@@ -212,11 +222,11 @@ class ZeroShotClassifier:
             logits=logits.cpu().numpy(),
             cosine_similarities=cosines.cpu().numpy(),
             model=self.name,
-            device="cpu" if cosines.is_cpu else str(self.device),
+            device="cpu" if texts.short or picture.short else str(self.device),
             framing=framing or self.default_framing,
-            cached=Cached(image_cached, texts_cached),
+            cached=Cached(picture.kept == 1, texts.kept),
             seconds=time.perf_counter() - started,
-            short_device=str(self.device) if cosines.device.type != self.device.type else None,
+            short_device=str(self.device) if texts.short or picture.short else None,
             none_of_these=none,
         )
 
@@ -238,14 +248,14 @@ class ZeroShotClassifier:
     @torch.inference_mode()
     def label_features(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """What stands for each label: normalised float32 [labels, D], one mean of its prompts."""
-        return self._encode_prompts([tuple(texts) for texts in prompts])[0].to(self.device)
+        return self._encode_prompts([tuple(each) for each in prompts]).features.to(self.device)
 
     @torch.inference_mode()
     def image_features(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None
     ) -> Tensor:
         """What stands for a picture: normalised float32 [D]. Raises as `squares` does."""
-        return self._encode_image(image, framing)[0].to(self.device)
+        return self._encode_image(image, framing).features.to(self.device)
 
     @torch.inference_mode()
     def encode_squares(self, squares: np.ndarray, appearance: bool = False) -> Tensor:
@@ -278,8 +288,7 @@ class ZeroShotClassifier:
 
         Float32 [squares, 3, input_resolution, input_resolution]. Raises as `squares` does.
         """
-        seen = np.stack([np.asarray(square) for square in self.squares(image, framing)])
-        return self._to_pixels(seen)
+        return self._pixels(image, framing).to(self.device)
 
     def square(self, image: Image.Image | str | Path | bytes) -> Image.Image:
         """The RGB square that the model sees of a picture, input_resolution pixels a side."""
@@ -295,6 +304,11 @@ class ZeroShotClassifier:
         """
         return squares(open_image(image), self.input_resolution, framing or self.default_framing)
 
+    def _pixels(self, image: Image.Image | str | Path | bytes, framing: str | None) -> Tensor:
+        """As `pixels`; on the CPU where the device has too little memory for them."""
+        seen = np.stack([np.asarray(square) for square in self.squares(image, framing)])
+        return self._to_pixels(seen)
+
     def _to_pixels(self, squares: np.ndarray) -> Tensor:
         def convert(rows: Tensor) -> Tensor:
             return to_pixels(rows, *self.pixel_statistics)
@@ -304,27 +318,28 @@ class ZeroShotClassifier:
 
     def _encode_image(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None
-    ) -> tuple[Tensor, bool]:
-        """Normalised float32 features [D], and whether they were kept."""
+    ) -> _Encoded:
+        """Normalised float32 features [D]."""
         content, source = _content(image)
         framing = framing or self.default_framing
         key = (content, framing)
         features = self._images.get(key)
         if features is not None:
-            return features, True
+            return _Encoded(features, kept=1, short=False)
         if self._turns is None:
-            encoded = self._encoder.encode_image(self.pixels(source, framing))
+            encoded = self._encoder.encode_image(self._pixels(source, framing))
         else:
             with self._turns.decoding:
-                pixels = self.pixels(source, framing)
+                pixels = self._pixels(source, framing)
             encoded = self._turns.run_rows(self._encoder.encode_image, pixels)
         each = F.normalize(encoded.float(), dim=-1)
         features = each[0] if len(each) == 1 else F.normalize(each.mean(dim=0), dim=-1)
+        features = self._bring(features)
         self._images.put(key, features)
-        return features, False
+        return _Encoded(features, kept=0, short=self._is_elsewhere(encoded))
 
-    def _encode_prompts(self, prompts: Sequence[tuple[str, ...]]) -> tuple[Tensor, int]:
-        """Normalised float32 features [labels, D], and how many of them were kept."""
+    def _encode_prompts(self, prompts: Sequence[tuple[str, ...]]) -> _Encoded:
+        """Normalised float32 features [labels, D]."""
         kept = {texts: self._texts.get(texts) for texts in prompts}
         found = {texts: features for texts, features in kept.items() if features is not None}
         missing = [texts for texts in kept if texts not in found]
@@ -332,9 +347,11 @@ class ZeroShotClassifier:
             stored = self._stored_texts.get(missing)
             found |= {texts: features.to(self.device) for texts, features in stored.items()}
             missing = [texts for texts in missing if texts not in found]
-        cached = sum(texts in found for texts in prompts)
+        kept_count, short = sum(texts in found for texts in prompts), False
         if missing:
             encoded = self._encode_texts([text for texts in missing for text in texts])
+            short = self._is_elsewhere(encoded)
+            encoded = self._bring(encoded)
             sizes = [len(texts) for texts in missing]
             for texts, rows in zip(missing, encoded.split(sizes), strict=True):
                 # Section 3.1.4: the ensemble is one mean of features, not of probabilities.
@@ -343,7 +360,21 @@ class ZeroShotClassifier:
                 self._stored_texts.put({texts: found[texts] for texts in missing})
         for texts, features in found.items():
             self._texts.put(texts, features)
-        return together([found[texts] for texts in prompts], torch.stack), cached
+        features = together([found[texts] for texts in prompts], torch.stack)
+        return _Encoded(features, kept_count, short)
+
+    def _is_elsewhere(self, encoded: Tensor) -> bool:
+        """Whether the CPU ran what this classifier's device had too little memory for."""
+        return encoded.device.type != self.device.type
+
+    def _bring(self, features: Tensor) -> Tensor:
+        """Features where the model is; where not even they fit, on the CPU."""
+        try:
+            return features.to(self.device)
+        except RuntimeError as error:
+            if not is_shortage(error):
+                raise
+            return features
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Normalised float32 features [texts, D]."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,8 +73,6 @@ class Encoder:
     def __init__(self, model: CLIP, pack: bool = True, onnx_folder: Path | None = None) -> None:
         self._model = model
         self._text = TextEncoder(model, pack)
-        self._spare: Encoder | None = None  # on the CPU, made when it is needed
-        self._lock = threading.Lock()
         self._image: Any = model.visual
         if onnx_folder is not None:
             self._image = OnnxTower(model.visual, onnx_folder)
@@ -129,17 +126,18 @@ class Encoder:
         return rows.to(self._model.text_projection.device, self._model.dtype)
 
     def _at_last(self, method: str) -> Callable[[Tensor], Tensor] | None:
-        """What runs rows that the model's device has too little memory for; None on a CPU."""
+        """What runs rows that the model's device has too little memory for; None on a CPU.
+
+        The copy of the model on the CPU is made for the first of them and goes with the last.
+        """
         if self._model.text_projection.device.type == "cpu":
             return None
 
-        def run(rows: Tensor) -> Tensor:
-            with self._lock:
-                if self._spare is None:
-                    self._spare = Encoder(copy_to_cpu(self._model), pack=False)
-            return getattr(self._spare, method)(rows.cpu())
+        @functools.cache
+        def spare() -> Encoder:
+            return Encoder(copy_to_cpu(self._model), pack=False)
 
-        return run
+        return lambda rows: getattr(spare(), method)(rows.cpu())
 
 
 class Block:

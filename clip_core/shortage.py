@@ -13,14 +13,17 @@ from torch import Tensor, nn
 Model = TypeVar("Model", bound=nn.Module)
 
 # How PyTorch, cuBLAS and Apple's Metal say so where it is no OutOfMemoryError
-_SAID = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+_SAID = (
+    *("out of memory", "alloc_failed", "can't allocate memory", "cannot allocate memory"),
+    "not enough memory",
+)
 
 
 def is_shortage(error: BaseException) -> bool:
     """Whether an error says that there was too little memory, on whatever device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
+    return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _SAID)
 
 
 def in_halves(

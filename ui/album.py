@@ -231,7 +231,10 @@ class Album:
             return None
         picture.content = hashlib.sha256(data).digest()
         if picture.thumbnail is None:
-            picture.thumbnail = self._write_thumbnail(opened)
+            try:
+                picture.thumbnail = self._write_thumbnail(opened)
+            except OSError:  # a full disk: the others, and this one's features, come all the same
+                picture.thumbnail = None
         seen = squares(opened, input_resolution, framing)
         return np.stack([np.asarray(square) for square in seen])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from datetime import date
 from html import escape
@@ -21,6 +20,7 @@ from clip_core.many.plots import draw_calibration, draw_confusion
 from clip_core.many.tables import to_csv
 
 from .album import NO_PICTURES, STOPPED, Album, Kind, Picture
+from .export import fresh_directory
 from .form import template_choices
 from .pictures import items, lay_out_gallery
 from .question import CUSTOM, IncompleteError, Question, QuestionError, model_errors, templates_for
@@ -180,7 +180,7 @@ def show(
     models: Sequence[str],
 ) -> dict[Any, Any]:
     """The updates that show a comparison of the ways on these pictures."""
-    paths = write_files(folder / secrets.token_hex(16), pictures, comparison, models)
+    paths = write_files(folder, pictures, comparison, models)
     several = len(comparison.results) > 1
     rows = comparison.disagreements()[:DISAGREEMENTS].tolist() if several else []
     captions = [describe_row(comparison, row) for row in rows]
@@ -233,24 +233,26 @@ def compare_ways(ways: list[Way], labels: list[str], pictures: list[Picture]) ->
 
 
 def write_files(
-    directory: Path, pictures: list[Picture], comparison: Comparison, models: Sequence[str]
+    folder: Path, pictures: list[Picture], comparison: Comparison, models: Sequence[str]
 ) -> list[Path]:
-    """The report, the two tables and the two plots, under a directory nobody can guess."""
-    directory.mkdir(parents=True)
-    seen = {
-        picture.name: Path(picture.thumbnail).read_bytes()
-        for picture in pictures
-        if picture.thumbnail
-    }
+    """The report, the two tables and the two plots, in a directory nobody can guess."""
     notes = [("Models", ", ".join(models)), ("Date", date.today().isoformat())]
-    paths = [directory / f"{NAME}{end}" for end in (".html", ".csv", "-answers.csv")]
-    write_report(comparison, paths[0], "Which way of asking is best?", notes, seen)
-    for path, frame in zip(paths[1:], (comparison.to_frame(), comparison.answers()), strict=True):
-        path.write_text(to_csv(frame), encoding="utf-8", newline="")
     best = max(comparison.results, key=lambda result: result.right)
-    paths += [directory / "confusion.png", directory / "calibration.png"]
-    paths[3].write_bytes(draw_confusion(best, comparison.labels))
-    paths[4].write_bytes(draw_calibration(comparison.results))
+    with fresh_directory(folder) as directory:
+        seen = {
+            picture.name: Path(picture.thumbnail).read_bytes()
+            for picture in pictures
+            if picture.thumbnail
+        }
+        paths = [directory / f"{NAME}{end}" for end in (".html", ".csv", "-answers.csv")]
+        write_report(comparison, paths[0], "Which way of asking is best?", notes, seen)
+        for path, frame in zip(
+            paths[1:], (comparison.to_frame(), comparison.answers()), strict=True
+        ):
+            path.write_text(to_csv(frame), encoding="utf-8", newline="")
+        paths += [directory / "confusion.png", directory / "calibration.png"]
+        paths[3].write_bytes(draw_confusion(best, comparison.labels))
+        paths[4].write_bytes(draw_calibration(comparison.results))
     return paths
 
 

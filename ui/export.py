@@ -36,7 +36,7 @@ def write_files(scores: Scores, question: Question, folder: str | Path) -> tuple
             _plain(Path(scores.model).stem),
         ]
     )
-    with _fresh_directory(folder) as directory:
+    with fresh_directory(folder) as directory:
         csv_path, json_path = directory / f"{name}.csv", directory / f"{name}.json"
         csv_path.write_text(to_csv(scores), encoding="utf-8", newline="")
         json_path.write_text(to_json(scores, question), encoding="utf-8")
@@ -55,7 +55,7 @@ def write_squares(squares: Sequence[Image.Image], folder: str | Path) -> str:
     sheet = Image.new("RGB", (columns * (side + GAP) - GAP, rows * (side + GAP) - GAP), "white")
     for i, square in enumerate(squares):
         sheet.paste(square, (i % columns * (side + GAP), i // columns * (side + GAP)))
-    with _fresh_directory(folder) as directory:
+    with fresh_directory(folder) as directory:
         path = directory / "square.png"
         sheet.save(path)
     return str(path)
@@ -64,7 +64,7 @@ def write_squares(squares: Sequence[Image.Image], folder: str | Path) -> str:
 def write_heat_map(picture: Image.Image, question: Question, label: str, folder: str | Path) -> str:
     """Writes a heat map as PNG under `folder`, named by picture and label; returns the path."""
     names = [_plain(Path(question.picture).stem) or "picture", _plain(label) or "label"]
-    with _fresh_directory(folder) as directory:
+    with fresh_directory(folder) as directory:
         path = directory / f"heat-map-{'-'.join(names)}.png"
         picture.save(path)
     return str(path)
@@ -93,7 +93,7 @@ def to_json(scores: Scores, question: Question) -> str:
 
 
 @contextmanager
-def _fresh_directory(folder: str | Path) -> Iterator[Path]:
+def fresh_directory(folder: str | Path) -> Iterator[Path]:
     """A new one to write in. Raises QuestionError where that can't be done."""
     directory = Path(folder) / secrets.token_hex(16)
     try:

@@ -19,10 +19,9 @@ import gradio as gr
 import httpx
 from gradio import processing_utils
 from safehttpx import AsyncSecureTransport
-from starlette.concurrency import run_in_threadpool
 
 from .allowed import ALLOWED
-from .uploads import FULL, make_room
+from .uploads import FULL, has_room
 
 SECONDS = 20.0  # for all of it, redirects included
 MAX_REDIRECTS = 5
@@ -79,7 +78,7 @@ async def _follow(url: httpx.URL, folder: Path) -> Path:
 
 
 async def _save(answer: httpx.Response, path: Path) -> Path:
-    if not await run_in_threadpool(make_room, path.parents[1], ALLOWED.file_mb * 1_000_000):
+    if not has_room(path.parents[1], ALLOWED.file_mb << 20):
         raise FetchError(FULL)
     path.parent.mkdir(parents=True)
     size = 0
@@ -87,7 +86,7 @@ async def _save(answer: httpx.Response, path: Path) -> Path:
         with path.open("wb") as file:
             async for chunk in answer.aiter_bytes():
                 size += len(chunk)
-                if size > ALLOWED.file_mb * 1_000_000:
+                if size > (ALLOWED.file_mb << 20):
                     raise FetchError(
                         f"What lies at the picture's address is larger than {ALLOWED.file_mb} MB."
                     )

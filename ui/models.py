@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 
 from clip_core import CheckpointError, DownloadError, ZeroShotClassifier
+from clip_core.allocator import give_back_freed_memory
 from clip_core.checkpoints import Checkpoint, outline, read_checkpoint
 from clip_core.classifier import best_device
 from clip_core.loading import BUNDLED, choose_dtype, find_on_disk, find_weights, is_known
@@ -256,7 +257,9 @@ class Models:
                 checkpoint = read_checkpoint(*found)
                 self._make_room(name, checkpoint)
                 # Weights are there twice, which is quicker, where there is room for that
-                pack = name == ALWAYS or self._left() >= 2 * self._bytes_for(checkpoint.parameters)
+                twice = 2 * self._bytes_for(checkpoint.parameters)
+                room = min(self._left(), free_memory(self._device))
+                pack = name == ALWAYS or room >= twice
                 classifier = ZeroShotClassifier(
                     checkpoint,
                     self._device,
@@ -349,10 +352,12 @@ class Models:
                 if idle:
                     oldest = min(idle, key=lambda slot: slot.last_used)
                     oldest.classifier, oldest.stage, oldest.size = None, "absent", 0
+                    give_back_freed_memory()
                     continue
                 if fits or name == ALWAYS or set(ready) <= {ALWAYS}:
-                    return
+                    break
             threading.Event().wait(0.05)  # the others are answering: each ends soon
+        self._check_free(name, needed)
 
 
 def describe(slot: Slot) -> str:

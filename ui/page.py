@@ -13,7 +13,7 @@ from .how_it_works import build_how_it_works_tab
 from .keep import RECALL, read_kept, wire_keeping
 from .labels import MAX_CHARACTERS
 from .limits import build_limits_tab
-from .links import from_link
+from .links import LONGEST_LINK, from_link
 from .many import build_many_tab
 from .model_menu import LIGHT
 from .models import Models
@@ -60,11 +60,8 @@ def _wire_link(
     def restore(kept: str, request: gr.Request) -> dict[Any, Any]:
         names = [*BESIDE_THE_ANSWER, *BESIDE_THE_PAGE]
         fields, picture = read_kept(kept) if kept else ({}, None)
-        found = (
-            from_link(fields, models.names, names, MAX_CHARACTERS)
-            if fields
-            else from_link(request.query_params, models.names, names)
-        )
+        asked = {**request.query_params, **fields}
+        found = from_link(asked, models.names, names, MAX_CHARACTERS if fields else LONGEST_LINK)
         updates: dict[Any, Any] = {question.labels: gr.skip()}  # at least one, or gradio objects
         if found.labels:
             updates |= {question.labels: found.labels, question.typed_labels: found.labels}

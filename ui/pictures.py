@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 from clip_core.many.tables import FORMATS, TableWriter
 
 from .album import Picture
+from .export import fresh_directory
 from .question import shorten
 
 SHOWN_AT_ONCE = 60
@@ -65,13 +65,13 @@ def write_tables(
     folder: Path, name: str, types: Mapping[str, pa.DataType], columns: Mapping[str, Sequence[Any]]
 ) -> list[str]:
     """Writes a table in each of `FORMATS`, in a directory nobody can guess; the paths."""
-    directory = folder / secrets.token_hex(16)
     paths = []
-    for suffix in FORMATS:
-        path = directory / f"{name}{suffix}"
-        with TableWriter(path, types) as table:
-            table.write(columns)
-        paths.append(str(path))
+    with fresh_directory(folder) as directory:
+        for suffix in FORMATS:
+            path = directory / f"{name}{suffix}"
+            with TableWriter(path, types) as table:
+                table.write(columns)
+            paths.append(str(path))
     return paths
 
 

@@ -199,12 +199,17 @@ def uploaded_path(image: Mapping[str, Any]) -> str:
     would have the page open any picture of the server's.
     """
     path = image.get("path")
-    if not isinstance(path, str) or not any(
-        Path(path).resolve().is_relative_to(folder)
-        for folder in (Path(get_upload_folder()), EXAMPLES)
-    ):
+    try:
+        is_ours = isinstance(path, str) and any(
+            Path(path).resolve().is_relative_to(folder)
+            for folder in (Path(get_upload_folder()), EXAMPLES)
+        )
+        is_here = is_ours and Path(str(path)).is_file()
+    except (OSError, ValueError, RuntimeError):  # no path at all: too long, or not of letters
+        is_ours = False
+    if not is_ours:
         raise QuestionError("This picture did not arrive as a file: upload it once more.")
-    if not Path(path).is_file():  # uploads are deleted after a day; a page may be open for longer
+    if not is_here:  # uploads are deleted after a day; a page may be open for longer
         raise QuestionError("This picture is no longer here: upload it once more.")
     return str(path)
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .allowed import ALLOWED
 from .models import ALWAYS, Models
 from .rates import Rates
-from .room import RoomForUploads
+from .room import Room
 from .watch import tell
 
 SECONDS_TO_FINISH = 25.0  # Kubernetes kills after 30, and the page's own end takes some
@@ -84,13 +84,11 @@ class Server:
 
         rate: requests for work a minute from one address; 0 for any number. uploads: their folder.
         """
-        middleware = [
-            Middleware(Headers),
-            Middleware(OwnPagesOnly),
-            Middleware(RoomForUploads, folder=uploads, most_bytes=ALLOWED.file_mb << 20),
-        ]
+        room = Middleware(Room, folder=uploads, most_bytes=ALLOWED.file_mb << 20)
+        middleware = [Middleware(Headers), Middleware(OwnPagesOnly)]
         if rate:
             middleware.append(Middleware(Rates, a_minute=rate))
+        middleware.append(room)
         return {
             "routes": [APIRoute("/healthz", self.health, methods=["GET"])],
             "middleware": middleware,

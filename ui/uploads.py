@@ -17,6 +17,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from .allowed import ALLOWED
 from .watch import tell
 
 SECONDS_KEPT = 86_400
@@ -34,7 +35,6 @@ SECONDS_AN_EMPTY_FOLDER_STAYS = 3_600
 
 
 _spared: set[str] = set()
-_one_at_a_time = threading.Lock()
 
 
 def choose_folder() -> Path:
@@ -47,7 +47,9 @@ def choose_folder() -> Path:
         if not _is_ours(folder):
             folder = Path(tempfile.mkdtemp(prefix="clip-zero-shot-")).resolve()
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    return Path(os.environ["GRADIO_TEMP_DIR"])
+    folder = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()  # as gradio writes paths in it
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    return folder
 
 
 def start_sweeping(folder: Path) -> None:
@@ -59,7 +61,7 @@ def start_sweeping(folder: Path) -> None:
             if time.monotonic() >= due:
                 tell("swept", files=sweep(folder))
                 due += SECONDS_BETWEEN_SWEEPS
-            make_room(folder, 0)
+            make_room(folder, ALLOWED.file_mb << 20)  # for one upload, the largest
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     threading.Thread(target=run, name="sweep", daemon=True).start()
@@ -99,21 +101,21 @@ def sweep(folder: Path, now: float | None = None, seconds_kept: float = SECONDS_
     return count
 
 
-def make_room(folder: Path, size: int) -> bool:
-    """Whether so many bytes fit beside `RESERVE`, after sweeping the folder as far as need be."""
-    if _has_room(folder, size):
-        return True
-    with _one_at_a_time:
-        for seconds in SECONDS_KEPT_AT_NEED:
-            if _has_room(folder, size):  # another may have swept meanwhile
-                return True
-            tell("swept", files=sweep(folder, seconds_kept=seconds))
-        return _has_room(folder, size)
+def make_room(folder: Path, size: int) -> None:
+    """Sweeps a folder sooner than usual, as far as need be for so many bytes beside `RESERVE`."""
+    for seconds in SECONDS_KEPT_AT_NEED:
+        if has_room(folder, size):
+            return
+        tell("swept", files=sweep(folder, seconds_kept=seconds))
 
 
-def _has_room(folder: Path, size: int) -> bool:
-    folder.mkdir(parents=True, exist_ok=True)
-    return shutil.disk_usage(folder).free >= size + RESERVE
+def has_room(folder: Path, size: int) -> bool:
+    """Whether so many bytes fit beside `RESERVE`; not where nothing can be written at all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(folder).free >= size + RESERVE
+    except OSError:
+        return False
 
 
 def spare(page: gr.Blocks) -> None:

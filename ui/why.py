@@ -75,17 +75,17 @@ def build_why_tab(
             ready = read(models, *asked)
             scores = answer_question(ready)
             square, found = look(ready)
+            best = scores.labels[int(scores.logits.argmax())]
+            chosen = [wanted if wanted in ready.labels else best]
+            if beside in ready.labels and beside != chosen[0]:
+                chosen.append(beside)
+            drawn = []
+            for label in chosen:
+                heat = found[ready.labels.index(label)]
+                path = write_heat_map(draw_heat_map(square, heat, strength), ready, label, folder)
+                drawn.append(gr.update(value=path, label=label, visible=True))
         except QuestionError as error:
             return say(str(error)), gr.skip(), gr.skip(), hidden, hidden
-        best = scores.labels[int(scores.logits.argmax())]
-        chosen = [wanted if wanted in ready.labels else best]
-        if beside in ready.labels and beside != chosen[0]:
-            chosen.append(beside)
-        drawn = []
-        for label in chosen:
-            heat = found[ready.labels.index(label)]
-            path = write_heat_map(draw_heat_map(square, heat, strength), ready, label, folder)
-            drawn.append(gr.update(value=path, label=label, visible=True))
         return (
             f'<div class="note">{HELP}</div>',
             _offer(BEST_LABEL, ready.labels, wanted),

@@ -146,7 +146,8 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         self._add(path, partial(read_part, path, self.dimensions))
         # What can't be read back waits on, to be written once more
         self._waiting = {key: self._waiting[key] for key in contents if key not in self._rows}
-        self._new_stamps = {}
+        if not self._waiting:
+            self._new_stamps = {}
         self._flushed = time.monotonic()
         self._merge()
 

@@ -19,7 +19,10 @@ def test_fields_and_picture() -> None:
     )
 
 
-@pytest.mark.parametrize("picture", [None, {}, {"path": "/etc/passwd"}, {"path": 3}, ["x"]])
+@pytest.mark.parametrize(
+    "picture",
+    [None, {}, {"path": "/etc/passwd"}, {"path": 3}, {"path": "a\0b"}, {"path": "a" * 5000}, ["x"]],
+)
 def test_a_picture_that_is_none_of_the_page_s_is_left_out(picture: Any) -> None:
     assert read_kept(json.dumps({"labels": "a", "picture": picture})) == ({"labels": "a"}, None)
 

@@ -212,7 +212,7 @@ def test_what_the_machine_has_no_room_for_now_is_refused_and_puts_nothing_out(
     with models.use(a) as classifier:
         assert classifier.classify("ui/examples/cat.jpg", ["cat", "dog"]).model == a
     # what an idle model takes can be had
-    monkeypatch.setattr(ui.models, "free_memory", lambda _: 1_000_000)
+    monkeypatch.setattr(ui.models, "free_memory", lambda _: 15_000_000 - models.slot(a).size)
     models.request(b)
     ready(models, b)
     assert not models.is_ready(a)

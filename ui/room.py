@@ -45,6 +45,8 @@ class Room:
         async def receive_checked() -> Message:
             nonlocal refusal, seen, looked
             message = await receive()
+            if message["type"] != "http.request":  # the visitor left, perhaps after the answer
+                return message
             seen += len(message.get("body", b""))
             if refusal is None and (not to_disk or seen - looked >= SEEN_BETWEEN_LOOKS):
                 refusal, looked = self._refuse(to_disk, 0, seen), seen

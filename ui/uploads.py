@@ -33,7 +33,6 @@ SECONDS_AHEAD = 60  # of this clock, that another's may be: of a shared disk
 # A folder is made a moment before the file in it
 SECONDS_AN_EMPTY_FOLDER_STAYS = 3_600
 
-
 _spared: set[str] = set()
 
 

@@ -25,6 +25,12 @@ def ask(page: Page, labels: str) -> None:
     page.locator("#labels textarea").fill(labels)
     page.locator("#picture input[type=file]").first.set_input_files(CAT)
     expect(page.locator("#foot")).to_contain_text("of 2 labels")
+    wait_until_kept(page, "cat.jpg")
+
+
+def wait_until_kept(page: Page, text: str) -> None:
+    """The page keeps a question a moment, less than a second, after the person is done with it."""
+    page.wait_for_function(f"sessionStorage.getItem('clip-question')?.includes('{text}')")
 
 
 def expect_question(page: Page, labels: str, count: int) -> None:
@@ -51,6 +57,7 @@ def test_a_reload_keeps_the_question_and_another_visit_does_not(
     page.get_by_role("option", name="custom: write your own").click()
     page.locator("#custom-template textarea, #custom-template input").fill("a drawing of {a} {}.")
     expect(page.locator("#template-note")).to_contain_text("a drawing of a cat.")
+    wait_until_kept(page, "a drawing of")
     page.reload()
     expect_question(page, "cat\nsofa", 2)
     expect(page.locator("#template-note")).to_contain_text("Scored as “a drawing of a cat.”")

@@ -8,7 +8,7 @@ WORKDIR /app
 COPY pre-requirements.txt requirements.txt ./
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" -r pre-requirements.txt && \
     pip install --no-cache-dir -r requirements.txt
-COPY LICENSE CREDITS.md MODEL_CARD.md app.py ./
+COPY LICENSE CREDITS.md app.py ./
 COPY clip_core clip_core
 COPY prompts prompts
 COPY ui ui

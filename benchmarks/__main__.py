@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from clip_core.allocator import keep_freed_memory
+from clip_core.inference.malloc import keep_freed_memory
 
 from .curves import curves
 from .page import sentences

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clip_core import ZeroShotClassifier
-from clip_core.many.encode import encode
-from clip_core.many.sources import find_sources
-from clip_core.many.store import open_store
+from clip_core.batch.feature_store import open_store
+from clip_core.batch.inputs import find_inputs
+from clip_core.batch.pipeline import encode
 
 from .many import write_pictures
 from .page import running_app
@@ -62,7 +62,7 @@ def pictures(counts: list[int]) -> Curve:
     classifier = ZeroShotClassifier("bundled", "cpu", texts_on_disk=False)
     with tempfile.TemporaryDirectory() as name:
         write_pictures(Path(name) / "pictures", max(counts))
-        sources = find_sources([Path(name) / "pictures"])
+        sources = find_inputs([Path(name) / "pictures"])
         for count in counts:
             started = time.perf_counter()
             with open_store(Path(name) / f"features-{count}", classifier, "crop") as store:

@@ -76,7 +76,7 @@ def write_files(folder: Path) -> None:
     from safetensors.torch import save_file  # noqa: PLC0415
     from transformers import CLIPConfig, CLIPModel  # noqa: PLC0415
 
-    from clip_core.convert import convert  # noqa: PLC0415
+    from clip_core.weights.convert import convert  # noqa: PLC0415
 
     from .archives import large_vit, write_archive  # noqa: PLC0415
 

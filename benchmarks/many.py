@@ -106,16 +106,16 @@ def measure_search(count: int) -> None:
     import torch.nn.functional as F  # noqa: PLC0415
 
     from clip_core import ZeroShotClassifier  # noqa: PLC0415
-    from clip_core.many.approximate import ApproximateIndex  # noqa: PLC0415
-    from clip_core.many.encode import run_squares  # noqa: PLC0415
-    from clip_core.many.find import ExactIndex  # noqa: PLC0415
-    from clip_core.many.reading import Job, read_job  # noqa: PLC0415
+    from clip_core.batch.approximate import ApproximateIndex  # noqa: PLC0415
+    from clip_core.batch.loader import DecodeTask, run_task  # noqa: PLC0415
+    from clip_core.batch.pipeline import run_squares  # noqa: PLC0415
+    from clip_core.batch.search import ExactIndex  # noqa: PLC0415
 
     classifier = ZeroShotClassifier("bundled", device="cpu")
     with tempfile.TemporaryDirectory() as name:
         write_pictures(Path(name), 500)
         read = [
-            read_job(Job(str(path), None, None, classifier.input_resolution, "crop"))
+            run_task(DecodeTask(str(path), None, None, classifier.input_resolution, "crop"))
             for path in sorted(Path(name).rglob("*.jpg"))
         ]
     squares = [each.squares for each in read if each.squares is not None]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core.encoder import Encoder
+from clip_core.inference.encoder import Encoder
 from clip_core.model import CLIP, ModifiedResNet, VisionTransformer
 
 OURS, REFERENCE, ORT = "ours", "openai/CLIP", "ONNX Runtime"

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 
 from clip_core import CLIP, tokenize
-from clip_core.loading import DTYPES, place
 from clip_core.model import VisionTransformer
+from clip_core.weights.resolve import DTYPES, place
 
 ROUNDS = 15
 

@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from clip_core import ZeroShotClassifier, load, tokenize
+from clip_core.batch.feature_store import open_store
+from clip_core.batch.inputs import find_inputs
+from clip_core.batch.pipeline import encode
 from clip_core.cache import FeatureCache
-from clip_core.encoder import Encoder
-from clip_core.many.encode import encode
-from clip_core.many.sources import find_sources
-from clip_core.many.store import open_store
+from clip_core.inference.encoder import Encoder
 from clip_core.preprocess import preprocess
 from prompts import fill_all, find_template_set
 
@@ -190,7 +190,7 @@ def pictures_row(made: Contenders, count: int, rounds: int) -> Row:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_pictures(folder / "pictures", count)
-        sources = find_sources([folder / "pictures"])
+        sources = find_inputs([folder / "pictures"])
 
         def loop() -> Tensor:
             found = []

@@ -8,35 +8,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .classifier import Scores, ZeroShotClassifier
-    from .config import CheckpointError
-    from .download import DownloadError
-    from .fitness import NoneOfThese, none_of_these
-    from .heat import draw_heat_map, heat_maps
-    from .loading import available_models, load
+    from clip_core.explain.heatmap import draw_heat_map, heat_maps
+    from clip_core.images.decode import open_image
+    from clip_core.weights.resolve import available_models, load
+
+    from .classifier import Scores, ZeroShotClassifier, none_of_these
+    from .errors import CheckpointError, DownloadError, ImageError, TextTooLongError
     from .model import CLIP, contrastive_loss
-    from .preprocess import ImageError, open_image
-    from .tokenizer import TextTooLongError, count_tokens, tokenize
+    from .open_set import NoneOfThese
+    from .tokenizer import count_tokens, tokenize
 
 # Each name's module is imported when the name is first used, and none may be called like a name:
 # processes that read pictures need no torch, whose import would be most of their start.
 _MODULES = {
     "CLIP": "model",
-    "CheckpointError": "config",
-    "DownloadError": "download",
-    "ImageError": "preprocess",
-    "NoneOfThese": "fitness",
+    "CheckpointError": "errors",
+    "DownloadError": "errors",
+    "ImageError": "errors",
+    "NoneOfThese": "open_set",
     "Scores": "classifier",
-    "TextTooLongError": "tokenizer",
+    "TextTooLongError": "errors",
     "ZeroShotClassifier": "classifier",
-    "available_models": "loading",
+    "available_models": "weights.resolve",
     "contrastive_loss": "model",
     "count_tokens": "tokenizer",
-    "draw_heat_map": "heat",
-    "heat_maps": "heat",
-    "load": "loading",
-    "none_of_these": "fitness",
-    "open_image": "preprocess",
+    "draw_heat_map": "explain.heatmap",
+    "heat_maps": "explain.heatmap",
+    "load": "weights.resolve",
+    "none_of_these": "classifier",
+    "open_image": "images.decode",
     "tokenize": "tokenizer",
 }
 

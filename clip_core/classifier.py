@@ -20,20 +20,22 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from clip_core.images.decode import open_image, read_file
+from clip_core.inference.batcher import Batcher
+from clip_core.inference.encoder import Encoder
+from clip_core.inference.onnx import check_onnx
+from clip_core.inference.oom import is_out_of_memory, split_on_oom, together
+from clip_core.inference.text_store import TextStore
+from clip_core.weights.build import Checkpoint, build_model, read_checkpoint
+from clip_core.weights.resolve import choose_dtype, find_weights, place, weights_folder
+
 from .cache import FeatureCache
-from .checkpoints import Checkpoint, build_model, read_checkpoint
 from .config import Config
 from .efficientnet import EfficientNetLite
-from .encoder import Encoder
-from .fitness import NoneOfThese, judge, read_fit
-from .loading import choose_dtype, find_weights, place, weights_folder
 from .model import CLIP
-from .onnx_tower import check_onnx
-from .preprocess import FRAMINGS, center_square, open_image, read_file, squares, to_pixels
-from .shortage import in_halves, is_shortage, together
-from .text_store import TextStore
+from .open_set import NoneOfThese, judge, read_fit
+from .preprocess import FRAMINGS, center_square, squares, to_pixels
 from .tokenizer import tokenize
-from .turns import Turns
 
 IMAGE_CACHE_ENTRIES = 1024  # pictures: 4 KB each at the largest embed_dim, 1024 float32
 TEXT_CACHE_ENTRIES = 16384  # labels in their prompts: 64 MB at that size
@@ -126,7 +128,7 @@ class ZeroShotClassifier:
         name: str | None = None,
         pack: bool = True,
         texts_on_disk: bool = True,
-        turns: Turns | None = None,
+        turns: Batcher | None = None,
         onnx: bool = False,
     ) -> None:
         self.device = torch.device(device or best_device())
@@ -314,7 +316,7 @@ class ZeroShotClassifier:
             return to_pixels(rows, *self.pixel_statistics)
 
         on_cpu = torch.from_numpy(squares)
-        return in_halves(lambda rows: convert(rows.to(self.device)), on_cpu, convert)
+        return split_on_oom(lambda rows: convert(rows.to(self.device)), on_cpu, convert)
 
     def _encode_image(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None
@@ -372,7 +374,7 @@ class ZeroShotClassifier:
         try:
             return features.to(self.device)
         except RuntimeError as error:
-            if not is_shortage(error):
+            if not is_out_of_memory(error):
                 raise
             return features
 
@@ -398,3 +400,20 @@ def _content(
         return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest(), image
     data = read_file(image)
     return hashlib.sha256(data).hexdigest(), data
+
+
+def none_of_these(
+    classifier: ZeroShotClassifier,
+    image: Image.Image | str | Path | bytes,
+    prompts: Sequence[Sequence[str]],
+    framing: str | None = None,
+) -> NoneOfThese | None:
+    """Whether any label fits a picture; None for a model that nothing was fitted for.
+
+    image, prompts, framing: as for `ZeroShotClassifier.score`, whose kept features are used. Raises
+    as it does.
+    """
+    if classifier.fitted is None:
+        return None
+    image_features = classifier.image_features(image, framing)
+    return judge(image_features, classifier.label_features(prompts), classifier.fitted)

@@ -18,6 +18,8 @@ import regex
 import torch
 from torch import Tensor
 
+from .errors import TextTooLongError
+
 VOCABULARY = Path(__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
 START, END = "<|startoftext|>", "<|endoftext|>"
 VOCAB_SIZE = 49408
@@ -28,21 +30,6 @@ PATTERN = regex.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+",
     regex.IGNORECASE,
 )
-
-
-class TextTooLongError(RuntimeError):
-    """A text has more tokens than the context holds; `text`, `tokens`, `context_length` say which.
-
-    A RuntimeError, as the reference raises.
-    """
-
-    def __init__(self, text: str, tokens: int, context_length: int) -> None:
-        self.text, self.tokens, self.context_length = text, tokens, context_length
-        shown = text if len(text) <= 200 else text[:200] + "..."
-        super().__init__(
-            f"Input {shown!r} is too long for context length {context_length}: it has {tokens} "
-            "tokens with its start and end; shorten it, or pass truncate=True to cut it."
-        )
 
 
 @cache

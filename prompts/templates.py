@@ -193,3 +193,8 @@ def _template_sets() -> dict[str, TemplateSet]:
     if len(by_name) < len(sets):
         raise ValueError("Two template sets under data/templates share a name; rename one.")
     return by_name
+
+
+def single_templates() -> tuple[str, ...]:
+    """The templates that are offered by themselves."""
+    return tuple(name for name in template_sets() if "{}" in name)

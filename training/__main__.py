@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from clip_core import load
-from clip_core.loading import BUNDLED
+from clip_core.weights.resolve import BUNDLED
 
 from .align import EMBED_DIM, align, class_vectors
 from .backbone import read_backbone

@@ -1,4 +1,4 @@
-"""Prints the table of MODEL_CARD.md: `python -m training.evaluate [FILE ...]`.
+"""Prints the table of the model card: `python -m training.evaluate [FILE ...]`.
 
 Held-out pictures (heldout.py), diagrams, photographs of the gradio package, and the test of basic
 words, for each file of weights; the mean over files is printed when there are several. ConSE

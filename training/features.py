@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from clip_core.efficientnet import EfficientNetLite
-from clip_core.preprocess import open_image, preprocess, squares
+from clip_core.images.decode import open_image
+from clip_core.preprocess import preprocess, squares
 
 from .drawings import drawings
 from .pictures import LARGEST, clip_art, emoji, views

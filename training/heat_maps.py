@@ -21,9 +21,10 @@ from PIL import Image
 from torch import Tensor
 
 from clip_core import ZeroShotClassifier
-from clip_core.heat import encode_places
+from clip_core.explain.heatmap import encode_places
+from clip_core.images.decode import open_image
 from clip_core.model import CLIP
-from clip_core.preprocess import center_square, open_image
+from clip_core.preprocess import center_square
 
 from .evaluate import say
 from .heldout import Picture, gcompris, stamps, unpack_gcompris

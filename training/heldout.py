@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from clip_core.calibrate import half_of
+from clip_core.evaluation.calibrate import half_of
 
 from .listed import listed
 

@@ -1,4 +1,4 @@
-"""Prints the tables of "None of these" in MODEL_CARD.md: `python -m training.none_of_these`.
+"""Prints the tables of "None of these" in the model card: `python -m training.none_of_these`.
 
 Ways to score how well the best label of a list fits a held-out picture (heldout.py): how often does
 a list with the right label score above one without? The parts of the way that ships were chosen on
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from clip_core import ZeroShotClassifier
-from clip_core.calibrate import (
+from clip_core.evaluation.calibrate import (
     LIST_SIZE,
     LIST_SIZES,
     auroc,
@@ -26,7 +26,7 @@ from clip_core.calibrate import (
     list_scores,
     rates,
 )
-from clip_core.fitness import FIGURES, fitness, own_background
+from clip_core.open_set import FIGURES, csls_score, own_background
 from prompts import fill_all, find_label_set
 
 from .export import DEFAULT_TEMPLATE
@@ -48,8 +48,8 @@ def ways(
         "cosine, standardised over the prototypes": (cosines - seen.mean(0)) / seen.std(0),
         "share against ImageNet's names (NegLabel)": scale * cosines
         - torch.logaddexp(scale * cosines, nouns),
-        "less neighbours among ImageNet's names": fitness(images, texts, names),
-        "less neighbours among the prototypes": fitness(images, texts, prototypes),
+        "less neighbours among ImageNet's names": csls_score(images, texts, names),
+        "less neighbours among the prototypes": csls_score(images, texts, prototypes),
     }
 
 

@@ -18,8 +18,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from clip_core import CLIP, load
-from clip_core.download import sha256_of
-from clip_core.loading import BUNDLED
+from clip_core.weights.download import sha256_of
+from clip_core.weights.resolve import BUNDLED
 
 from .basic_words import TABLE, read_table
 from .evaluate import WORD_TEMPLATES, Seen, count_basic_words, see, similarities
@@ -34,7 +34,7 @@ LOCKED = (
     *("logit_scale", "input_resolution", "context_length", "vocab_size"),
 )
 BUILT = "built"  # the note that may differ
-# Points of 20-way top-1: three times the standard deviation over seeds that MODEL_CARD.md gives,
+# Points of 20-way top-1: three times the standard deviation over seeds that the model card gives,
 # which is about twice that of the difference between two trainings. Both are smaller than the lead
 # over ConSE, 4.3 and 8.2 points: a file that learnt nothing is not within them.
 TOLERANCE = {"gcompris": 3.9, "stamps": 1.8}

@@ -1,4 +1,4 @@
-"""Prints the table of squares in MODEL_CARD.md: `python -m training.squares`.
+"""Prints the table of squares in the model card: `python -m training.squares`.
 
 Held-out pictures (heldout.py) that are tall or wide, made square in each of the ways of
 `clip_core.preprocess.FRAMINGS`; the difference to the centre crop is taken picture by picture.

@@ -6,17 +6,18 @@ from typing import Any
 
 import gradio as gr
 
-from .camera import build_camera_tab
-from .classify import build_classify_tab
-from .form import EXAMPLES, NAME_EXAMPLES, QuestionParts
-from .how_it_works import build_how_it_works_tab
-from .keep import RECALL, read_kept, wire_keeping
-from .labels import MAX_CHARACTERS
-from .limits import build_limits_tab
-from .links import LONGEST_LINK, from_link
-from .many import build_many_tab
-from .model_menu import LIGHT
-from .models import Models
+from ui.service.examples import EXAMPLES
+from ui.service.labels import MAX_CHARACTERS
+from ui.service.model_pool import ModelPool
+from ui.service.permalink import LONGEST_LINK, from_permalink
+from ui.tabs.camera import build_camera_tab
+from ui.tabs.classify import build_classify_tab
+from ui.tabs.how_it_works import build_how_it_works_tab
+from ui.tabs.limits import build_limits_tab
+from ui.tabs.many.tab import build_many_tab
+from ui.widgets.model_menu import LIGHT
+from ui.widgets.question_form import NAME_EXAMPLES, QuestionParts
+from ui.widgets.session_restore import RESTORE, read_saved, wire_session_restore
 
 TITLE = "CLIP zero-shot: a picture, labels in your own words"
 # Uploads and answers are deleted when they are a day old; looked for every hour.
@@ -26,7 +27,7 @@ BESIDE_THE_ANSWER = ("answer", "why", "prompts", "side-by-side", "share")
 BESIDE_THE_PAGE = ("camera", "many", "how", "limits")
 
 
-def build_page(models: Models, queue_size: int) -> gr.Blocks:
+def build_page(models: ModelPool, queue_size: int) -> gr.Blocks:
     """The page over some models. queue_size: how many questions may wait; more are told so."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=DELETE_CACHE) as page:
         gr.Markdown(
@@ -52,16 +53,18 @@ def build_page(models: Models, queue_size: int) -> gr.Blocks:
 
 
 def _wire_link(
-    page: gr.Blocks, models: Models, question: QuestionParts, deeper: gr.Tabs, tabs: gr.Tabs
+    page: gr.Blocks, models: ModelPool, question: QuestionParts, deeper: gr.Tabs, tabs: gr.Tabs
 ) -> None:
     """Puts what was asked before a reload, or what the page's address asks for, in its place."""
     recalled = gr.Textbox(visible="hidden")
 
     def restore(kept: str, request: gr.Request) -> dict[Any, Any]:
         names = [*BESIDE_THE_ANSWER, *BESIDE_THE_PAGE]
-        fields, picture = read_kept(kept) if kept else ({}, None)
+        fields, picture = read_saved(kept) if kept else ({}, None)
         asked = {**request.query_params, **fields}
-        found = from_link(asked, models.names, names, MAX_CHARACTERS if fields else LONGEST_LINK)
+        found = from_permalink(
+            asked, models.names, names, MAX_CHARACTERS if fields else LONGEST_LINK
+        )
         updates: dict[Any, Any] = {question.labels: gr.skip()}  # at least one, or gradio objects
         if found.labels:
             updates |= {question.labels: found.labels, question.typed_labels: found.labels}
@@ -102,7 +105,7 @@ def _wire_link(
             deeper,
             tabs,
         ],
-        js=RECALL,
+        js=RESTORE,
         **LIGHT,
     )
-    wire_keeping(question)
+    wire_session_restore(question)

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.archives import large_vit, write_archive
 from benchmarks.loading import FLOAT32_BYTES, OURS, measure
-from clip_core.convert import convert
+from clip_core.weights.convert import convert
 
 BAR = 1.25  # times the float32 weights
 

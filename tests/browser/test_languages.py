@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from prompts import template_sets
-from ui.form import EXAMPLES
-from ui.how_it_works import CAPTIONS
-from ui.languages import read_words
+from ui.server.translation import read_words
+from ui.service.examples import EXAMPLES
+from ui.tabs.how_it_works import CAPTIONS
 
 pytestmark = pytest.mark.browser
 
@@ -156,7 +156,7 @@ def test_other_browsers_see_english_and_a_link_may_choose(open_in: Callable[...,
 
 
 def test_the_table_is_whole() -> None:
-    path = Path(__file__).parents[2] / "ui/zh.json"
+    path = Path(__file__).parents[2] / "ui/static/zh.json"
     pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
     assert len(dict(pairs)) == len(pairs)
     for english, chinese in pairs:

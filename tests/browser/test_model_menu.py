@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from clip_core.published import HUB_FILE, PUBLISHED
+from clip_core.weights.registry import HUB_FILE, PUBLISHED
 from tests.hub_server import Hub, serve_hub
 
 pytestmark = pytest.mark.browser

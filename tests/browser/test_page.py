@@ -13,7 +13,7 @@ import pytest
 from PIL import ExifTags, Image
 from playwright.sync_api import Locator, Page, expect
 
-from ui.form import EXAMPLE_LABELS
+from ui.service.examples import EXAMPLE_LABELS
 
 pytestmark = pytest.mark.browser
 

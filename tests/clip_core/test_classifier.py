@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clip_core import ImageError, TextTooLongError, ZeroShotClassifier, load, tokenize
+from clip_core.inference.batcher import Batcher
 from clip_core.preprocess import CROPS
-from clip_core.turns import Turns
 
 CAT = Path(__file__).parents[2] / "ui/examples/cat.jpg"
 COFFEE = CAT.with_name("coffee.jpg")
@@ -216,7 +216,7 @@ def test_default_template_comes_from_the_file(classifier: ZeroShotClassifier) ->
 
 def test_in_turns_each_gets_the_answer_to_their_own_picture(tiny_model: Path) -> None:
     alone = ZeroShotClassifier(tiny_model, device="cpu")
-    together = ZeroShotClassifier(tiny_model, device="cpu", turns=Turns())
+    together = ZeroShotClassifier(tiny_model, device="cpu", turns=Batcher())
     encode, sizes = together._encoder.encode_image, []
 
     def counted(pixels: torch.Tensor) -> torch.Tensor:
@@ -236,7 +236,7 @@ def test_in_turns_each_gets_the_answer_to_their_own_picture(tiny_model: Path) ->
 
 
 def test_many_labels_leave_turns_to_others(tiny_model: Path) -> None:
-    turns, seen = Turns(), []
+    turns, seen = Batcher(), []
     classifier = ZeroShotClassifier(tiny_model, device="cpu", turns=turns)
     run = turns.run
 
@@ -250,7 +250,7 @@ def test_many_labels_leave_turns_to_others(tiny_model: Path) -> None:
 
 
 def test_what_goes_wrong_in_a_turn_is_heard(tiny_model: Path) -> None:
-    classifier = ZeroShotClassifier(tiny_model, device="cpu", turns=Turns())
+    classifier = ZeroShotClassifier(tiny_model, device="cpu", turns=Batcher())
     with pytest.raises(ImageError):
         classifier.classify(b"no picture", ["cat"])
     with pytest.raises(ZeroDivisionError):

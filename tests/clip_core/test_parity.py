@@ -15,12 +15,12 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
-from clip_core.checkpoints import Checkpoint, build_model
-from clip_core.encoder import Encoder
-from clip_core.layouts import to_published_names
+from clip_core.inference.encoder import Encoder
 from clip_core.model import CLIP
-from clip_core.stored import StoredTensor
 from clip_core.tokenizer import tokenize
+from clip_core.weights.build import Checkpoint, build_model
+from clip_core.weights.reader import LazyTensor
+from clip_core.weights.state_dict import to_published_names
 
 TEXTS = ["a dog", "a diagram of a heart, drawn by hand with a blunt pencil", "", "7 cats & 1 mouse"]
 FEATURE_BAR, LOGIT_BAR = 1e-5, 1e-3
@@ -109,7 +109,7 @@ def transformers_peer(
 
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> Checkpoint:
-    stored = {name: StoredTensor.of(tensor) for name, tensor in tensors.items()}
+    stored = {name: LazyTensor.of(tensor) for name, tensor in tensors.items()}
     return Checkpoint(to_published_names(stored))
 
 

@@ -15,10 +15,10 @@ from PIL import Image
 from torchvision import transforms
 
 from clip_core import ImageError, open_image
+from clip_core.images.decode import MAX_SIDES_RATIO
 from clip_core.preprocess import (
     CROPS,
     FRAMINGS,
-    MAX_SIDES_RATIO,
     MEAN,
     center_square,
     preprocess,

@@ -11,7 +11,8 @@ import open_clip.tokenizer
 import pytest
 import torch
 
-from clip_core.tokenizer import TextTooLongError, clean, count_tokens, tokenize, tokenizer
+from clip_core.errors import TextTooLongError
+from clip_core.tokenizer import clean, count_tokens, tokenize, tokenizer
 
 START, END = 49406, 49407
 PIECES = [

@@ -7,8 +7,8 @@ import sys
 import time
 from collections import defaultdict
 
-from .verdicts import ERROR, FAILURE, RIGHT
-from .watch import PICTURES, TEXTS, Outcome, watch
+from tests.hostile.verdicts import ERROR, FAILURE, RIGHT
+from tests.hostile.watch import PICTURES, TEXTS, Outcome, watch
 
 SHARE_OF_PICTURES = 0.7
 REPORT_EVERY = 500

@@ -15,10 +15,9 @@ import atheris
 
 with atheris.instrument_imports(include=["PIL", "pillow_heif", "clip_core"]):
     from clip_core import preprocess
-
-    from .crafted import CRAFTED, png_chunk
-    from .pictures import picture, png_chunks, sound_files
-    from .verdicts import FAILURE, in_silence, try_picture
+    from tests.hostile.crafted import CRAFTED, png_chunk
+    from tests.hostile.pictures import picture, png_chunks, sound_files
+    from tests.hostile.verdicts import FAILURE, in_silence, try_picture
 
 LONGEST_CRAFTED = 20_000  # bytes of those that the search begins with
 BEGINNINGS = 300

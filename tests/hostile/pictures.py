@@ -12,7 +12,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageDraw
 
-from .crafted import crafted, png_chunk
+from tests.hostile.crafted import crafted, png_chunk
 
 CRAFTED_SHARE = 0.12  # of the pictures; some of these take a second each
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)

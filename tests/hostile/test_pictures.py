@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from clip_core import ImageError, open_image
-from clip_core.bombs import MAX_EXIF, MAX_STRIPS, check_tags
-from clip_core.preprocess import FORMATS
+from clip_core.images.bombs import MAX_EXIF, MAX_STRIPS, check_tags
+from clip_core.images.decode import FORMATS
 from tests.hostile.crafted import (
     BROKEN_EXIF,
     PNG_START,
@@ -85,7 +85,7 @@ def test_metadata_that_would_fill_memory_are_left_alone(data: bytes) -> None:
 
 
 def test_there_is_an_end_to_what_stands_behind_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clip_core.bombs.MAX_PIXEL_READS", 1000)
+    monkeypatch.setattr("clip_core.images.bombs.MAX_PIXEL_READS", 1000)
     chunks = png_chunk(b"teSt", b"") * 1000
     with pytest.raises(ImageError, match="far more memory or time"):
         open_image(png((20, 20), zlib.compress(bytes(420)))[:-12] + chunks)

@@ -11,15 +11,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from clip_core import tokenize
-from clip_core.many.tables import disarm
+from clip_core.batch.tables import disarm
 from prompts import TemplateError, fill, validate
 from tests.hostile.texts import LONG, ODD
 from tests.hostile.trials import made_up, try_question
 from tests.hostile.verdicts import ERROR, RIGHT, ROOT, judge
-from ui.export import write_files
-from ui.find import search_album
-from ui.labels import MAX_CHARACTERS, LabelsError, mend, parse_labels
-from ui.question import QuestionError, ask
+from ui.service.errors import QuestionError
+from ui.service.export import write_files
+from ui.service.labels import MAX_CHARACTERS, LabelsError, parse_labels, strip_control_characters
+from ui.service.question import parse_question
+from ui.tabs.many.find import search_album
 
 ANYTHING = st.text(st.characters())  # lone surrogates too
 ODD_TEXTS = st.sampled_from([text for texts in ODD.values() for text in texts])
@@ -51,7 +52,7 @@ def test_labels_can_be_shown_and_written(text: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs"])))
 def test_what_is_seen_is_kept(text: str) -> None:
-    assert mend(text) == text
+    assert strip_control_characters(text) == text
 
 
 @given(TEMPLATES, ANYTHING)
@@ -88,7 +89,9 @@ def test_every_question_ends_in_an_answer_or_a_sentence(
 
 
 def test_half_a_surrogate_pair_reaches_no_file(picture: Path, tmp_path: Path) -> None:
-    asked = ask({"path": str(picture), "orig_name": "\udc80.png"}, "\ud800, cat", "{}", "tiny")
+    asked = parse_question(
+        {"path": str(picture), "orig_name": "\udc80.png"}, "\ud800, cat", "{}", "tiny"
+    )
     assert asked.labels == ("\ufffd", "cat")
     assert asked.picture == "\ufffd.png"
     for path in write_files(made_up(asked), asked, tmp_path):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from clip_core.preprocess import NO_MEMORY
+from clip_core.images.decode import NO_MEMORY
 from tests.hostile.__main__ import table
 from tests.hostile.misbehave import misbehave
 from tests.hostile.pictures import pictures, sound_files

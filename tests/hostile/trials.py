@@ -13,15 +13,15 @@ import numpy as np
 import orjson
 
 from clip_core import Scores, tokenize
+from clip_core.batch.tables import FORMULA_STARTS
 from clip_core.classifier import Cached
-from clip_core.many.tables import FORMULA_STARTS
-from ui.chart import CHART_LABELS, draw_chart, to_table
-from ui.export import write_files
-from ui.links import from_link, to_link
-from ui.notes import preview
-from ui.question import Question, QuestionError, ask, model_errors, templates_for
-
-from .verdicts import FAILURE, RIGHT, Verdict, judge
+from tests.hostile.verdicts import FAILURE, RIGHT, Verdict, judge
+from ui.service.errors import QuestionError
+from ui.service.export import write_files
+from ui.service.permalink import from_permalink, to_permalink
+from ui.service.question import Question, parse_question, templates_for, translate_errors
+from ui.widgets.chart import CHART_LABELS, draw_chart, to_table
+from ui.widgets.status_line import preview
 
 FEW = 20  # labels that are asked with 80 templates too
 ARTICLE = "a photo of {a} {}."
@@ -50,10 +50,10 @@ def try_question(
     """Checks a question, splits its prompts into tokens, and shows and writes an answer."""
     image = {"path": str(picture), "orig_name": name}
     try:
-        asked = ask(image, labels, template, "tiny.safetensors")
+        asked = parse_question(image, labels, template, "tiny.safetensors")
         if len(asked.labels) > FEW and len(asked.prompts[0]) > 1:
             return Verdict(RIGHT)
-        with model_errors(asked):
+        with translate_errors(asked):
             tokenize([prompt for prompts in asked.prompts for prompt in prompts])
         return show(asked, folder)
     except QuestionError as error:
@@ -94,8 +94,8 @@ def show(asked: Question, folder: Path) -> Verdict:
     if not Page.read(note).tags <= {"div", "details", "summary", "ul", "li"}:
         return Verdict(FAILURE, f"the note has {Page.read(note).tags}"[:300])
     try:
-        link = to_link("http://127.0.0.1:7860", asked, "why")
-        from_link({"labels": link, "template": asked.template}, [], [])
+        link = to_permalink("http://127.0.0.1:7860", asked, "why")
+        from_permalink({"labels": link, "template": asked.template}, [], [])
     except ValueError as error:
         if judge(str(error)).kind == FAILURE:
             return judge(str(error))

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clip_core.preprocess import FRAMINGS, NO_MEMORY, ImageError, open_image, squares
+from clip_core.errors import ImageError
+from clip_core.images.decode import NO_MEMORY, open_image
+from clip_core.preprocess import FRAMINGS, squares
 
 ROOT = Path(__file__).parents[2]
 SIDE = 224

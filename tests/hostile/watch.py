@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from .pictures import picture
-from .texts import text
-from .verdicts import FAILURE, ROOT, in_silence, try_picture
+from tests.hostile.pictures import picture
+from tests.hostile.texts import text
+from tests.hostile.verdicts import FAILURE, ROOT, in_silence, try_picture
 
 MEMORY = 3 << 30  # bytes that an input may take on top of the process with all its libraries
 SECONDS = 10.0  # of the processor that an input may take
@@ -98,7 +98,7 @@ def _in_one_process(
 def work(what: str, seed: int, first: int, count: int, pipe: Connection) -> None:
     """In the process: for each input sends its description, then how it went."""
     if what == TEXTS:
-        from .trials import try_text  # noqa: PLC0415  (slow, and for this alone)
+        from tests.hostile.trials import try_text  # noqa: PLC0415  (slow, and for this alone)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

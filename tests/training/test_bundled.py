@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clip_core import ZeroShotClassifier, load, tokenize
-from clip_core.loading import BUNDLED
+from clip_core.weights.resolve import BUNDLED
 from training.basic_words import BASIC_WORDS, TABLE, read_table
 from training.evaluate import DIAGRAM_LABELS, GRADIO_LABELS, drawn_diagram
 from training.phrases import article

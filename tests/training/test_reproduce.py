@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clip_core import load
-from clip_core.loading import BUNDLED
+from clip_core.weights.resolve import BUNDLED
 from training import reproduce
 from training.basic_words import BASIC_WORDS, TABLE, read_table
 from training.evaluate import Seen

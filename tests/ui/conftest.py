@@ -10,7 +10,7 @@ from PIL import Image
 
 from clip_core import Scores
 from clip_core.classifier import Cached
-from ui.models import Models
+from ui.service.model_pool import ModelPool
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +48,8 @@ def make_scores() -> Callable[..., Scores]:
 
 
 @pytest.fixture(scope="module")
-def models(tiny_model: Path) -> Models:
-    models = Models([str(tiny_model)], "cpu", offer_published=False)
+def models(tiny_model: Path) -> ModelPool:
+    models = ModelPool([str(tiny_model)], "cpu", offer_published=False)
     models.slot(models.default).settled.wait()
     return models
 

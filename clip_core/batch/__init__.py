@@ -1,0 +1,1 @@
+"""Many images: found, decoded, encoded, ranked, searched and organized."""

@@ -1,0 +1,1 @@
+"""Comparison of prompts, wordings and models on labelled images."""

@@ -1,0 +1,1 @@
+"""Faster inference and its caches: encoders, batching, threads, memory."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from ui.server import uploads
+from ui.server.uploads import SECONDS_KEPT, choose_folder, spare, sweep
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's folder of temporary files, and nothing said of gradio's."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_what_is_a_day_old_is_deleted_and_nothing_else(tmp_path: Path) -> None:
+    now = time.time()
+    old, new = tmp_path / "a" / "old.jpg", tmp_path / "b" / "new.jpg"
+    for path, age in ((old, SECONDS_KEPT + 60), (new, SECONDS_KEPT - 60)):
+        path.parent.mkdir()
+        path.write_bytes(b"picture")
+        os.utime(path, (now - age, now - age))
+    assert sweep(tmp_path, now) == 1
+    assert not old.exists()
+    assert new.exists()
+    assert sweep(tmp_path, now + 2 * 3600) == 1  # the other, and by now the empty folders
+    assert list(tmp_path.iterdir()) == []
+    assert tmp_path.exists()
+
+
+def test_a_clock_set_back_keeps_nothing_for_ever(tmp_path: Path) -> None:
+    now = time.time()
+    path, empty = tmp_path / "upload.jpg", tmp_path / "empty"
+    path.write_bytes(b"picture")
+    empty.mkdir()
+    for each in (path, empty):
+        os.utime(each, (now + 365 * 86_400,) * 2)
+    assert sweep(tmp_path, now) == 0  # it may be somebody's who is there now
+    assert sweep(tmp_path, now + SECONDS_KEPT - 60) == 0
+    assert sweep(tmp_path, now + SECONDS_KEPT + 60) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "letter.txt").write_text("keep me")
+    swept = tmp_path / "swept"
+    swept.mkdir()
+    (swept / "there").symlink_to(mine)
+    sweep(swept, time.time() + 2 * SECONDS_KEPT)
+    assert (mine / "letter.txt").exists()
+
+
+def test_what_cannot_be_deleted_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"picture")
+    unlink = Path.unlink
+
+    def refuse_one(path: Path) -> None:
+        if path.name == "a.jpg":
+            raise PermissionError
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", refuse_one)
+    assert sweep(tmp_path, time.time() + 2 * SECONDS_KEPT) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_the_folder_is_one_s_own(temporary: Path) -> None:
+    folder = choose_folder()
+    assert folder.parent == temporary
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert os.environ["GRADIO_TEMP_DIR"] == str(folder)
+    os.environ["GRADIO_TEMP_DIR"] = ""
+    folder.chmod(0o755)
+    assert choose_folder() == folder  # the same again, and closed again
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_link_in_its_place_is_not_used(temporary: Path) -> None:
+    first = choose_folder()
+    first.rmdir()
+    elsewhere = temporary / "elsewhere"
+    elsewhere.mkdir()
+    first.symlink_to(elsewhere)
+    os.environ["GRADIO_TEMP_DIR"] = ""
+    second = choose_folder()
+    assert second not in (first, elsewhere)
+    assert second.parent == temporary
+
+
+def test_a_folder_that_was_named_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "chosen"))
+    assert choose_folder() == tmp_path / "chosen"
+
+
+def test_the_page_s_own_examples_are_never_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = Path(__file__).parents[3] / "ui" / "examples" / "cat.jpg"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with gr.Blocks() as page:
+        gr.Dataset(components=[gr.Image(visible=False)], samples=[[str(example)]])
+    (copy,) = tmp_path.rglob("cat.jpg")
+    (tmp_path / "other.jpg").write_bytes(b"picture")
+    monkeypatch.setattr(uploads, "_spared", set())
+    spare(page)
+    assert sweep(tmp_path, time.time() + 30 * SECONDS_KEPT) == 1
+    assert copy.exists()

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from clip_core import Scores
+from ui.widgets.status_line import describe_run
+
+
+def test_a_run_is_told_in_one_line(make_scores: Callable[..., Scores]) -> None:
+    scores = make_scores(["cat", "dog"], [0.7, 0.3])
+    assert describe_run(scores) == (
+        "Answered by the model “tiny.safetensors” on cpu in 100 ms. Picture computed; 0 of 2 "
+        "labels from the cache."
+    )
+    short = replace(scores, short_device="cuda")
+    assert " on cpu in 100 ms. cuda had too little memory for it. Picture" in describe_run(short)

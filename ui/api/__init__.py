@@ -1,0 +1,1 @@
+"""Public HTTP endpoints, which are also the tools of the MCP server."""

@@ -1,0 +1,1 @@
+"""The web server around the page: settings, middleware, uploads, metrics."""

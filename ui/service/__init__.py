@@ -1,0 +1,1 @@
+"""What the page does, without gradio components and without HTML."""

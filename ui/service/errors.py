@@ -1,0 +1,11 @@
+"""Errors whose message is shown to the visitor."""
+
+from __future__ import annotations
+
+
+class QuestionError(ValueError):
+    """Something is wrong; the message is one sentence for the person who asks."""
+
+
+class IncompleteError(QuestionError):
+    """Nothing is wrong, but something is still missing."""

@@ -1,0 +1,190 @@
+"""What a person put on the page -> a question that a model can answer, or what is wrong with it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from clip_core import CheckpointError, ImageError, Scores, TextTooLongError
+from clip_core.inference.batcher import MOST_ROWS
+from clip_core.inference.oom import is_out_of_memory
+from clip_core.preprocess import FRAMINGS
+from prompts import TemplateError, fill_all, template_sets, validate
+
+from .errors import IncompleteError, QuestionError
+from .labels import LabelsError, parse_labels, strip_control_characters
+from .model_pool import ModelPool
+from .telemetry import log_event, seconds_since
+from .uploaded import uploaded_path
+from .zerogpu import ON_ZEROGPU
+
+# So many may be answered at once: their pictures go through the model together. On ZeroGPU each
+# answer has a process, and with it the GPU, to itself.
+ON_MODEL: dict[str, Any] = {
+    "concurrency_id": "model",
+    "concurrency_limit": 1 if ON_ZEROGPU else MOST_ROWS,
+}
+CUSTOM = "custom"  # the template's choice for one that the person writes
+EXAMPLES = Path(__file__).parent / "examples"
+BEST = "best"  # the framing that measured best for the model
+
+
+@dataclass(frozen=True)
+class Question:
+    """A picture, labels and prompts that have been checked, for one model."""
+
+    path: str | bytes  # where the picture lies; or the picture itself, which is never stored
+    picture: str  # the file's name as the person knows it
+    labels: tuple[str, ...]
+    template: str  # what the person chose: a template, or the name of a set
+    prompts: list[list[str]]
+    model: str
+    framing: str | None = None  # None: the one that measured best for the model
+
+
+def question_from_page(
+    models: ModelPool,
+    image: Mapping[str, Any] | None,
+    labels: str | None,
+    chosen: str,
+    custom: str,
+    wanted: str,
+    answered: str,
+    framing: str,
+) -> Question:
+    """The question that is on the page, for the model that answers it now.
+
+    image: as gradio's file data; the others are the values of the page's components. Raises
+    QuestionError as `parse_question` does.
+    """
+    model = models.answering(wanted, answered)
+    return parse_question(image, labels, custom if chosen == CUSTOM else chosen, model, framing)
+
+
+def parse_question(
+    image: Mapping[str, Any] | bytes | None,
+    labels: str | Sequence[str] | None,
+    template: str,
+    model: str,
+    framing: str = BEST,
+) -> Question:
+    """Checks a question: an uploaded picture as gradio's file data or its bytes, labels as typed.
+
+    template: one that holds {}, or the name of a set. framing: `BEST`, or one of the model's.
+    Raises QuestionError, or IncompleteError when the picture or the labels are still to come.
+    """
+    if framing not in (BEST, *FRAMINGS):
+        raise QuestionError(
+            f"There is no square {framing!r}: choose {BEST}, {', '.join(FRAMINGS[:-1])} or "
+            f"{FRAMINGS[-1]}."
+        )
+    if not image:
+        raise IncompleteError("Drop in a picture to get an answer.")
+    try:
+        parsed = parse_labels(labels)
+        templates = templates_for(template)
+    except (LabelsError, TemplateError) as error:
+        raise QuestionError(str(error)) from error
+    if not parsed.labels:
+        raise IncompleteError("Type at least two labels to get an answer.")
+    if isinstance(image, bytes):
+        path: str | bytes = image
+        picture = "frame"
+    else:
+        path = uploaded_path(image)
+        picture = strip_control_characters(str(image.get("orig_name") or Path(path).name))
+    prompts = fill_all(templates, parsed.labels)
+    chosen = None if framing == BEST else framing
+    return Question(path, picture, parsed.labels, template, prompts, model, chosen)
+
+
+def score(models: ModelPool, question: Question) -> Scores:
+    """Scores a question. Raises QuestionError, with one sentence, where the model can't."""
+    started = time.perf_counter()
+    with translate_errors(question), models.use(question.model) as classifier:
+        scores = classifier.score(
+            question.path, question.labels, question.prompts, question.framing
+        )
+    log_event(
+        "answer",
+        model=question.model,
+        seconds=seconds_since(started),
+        labels=len(scores.labels),
+        labels_kept=scores.cached.texts,
+        picture_kept=scores.cached.image,
+    )
+    return scores
+
+
+@contextmanager
+def translate_errors(question: Question) -> Iterator[None]:
+    """Raises what goes wrong with a model as QuestionError, with one sentence."""
+    try:
+        yield
+    except QuestionError:
+        raise
+    except (CheckpointError, ImageError, TextTooLongError, ValueError) as error:
+        log_event("problem", kind=type(error).__name__, model=question.model)
+        raise QuestionError(_sentence(error, question)) from error
+    except Exception as error:
+        log_event("problem", logging.ERROR, kind=type(error).__name__, model=question.model)
+        if is_out_of_memory(error):
+            raise QuestionError(
+                "There is too little memory for this right now: try again, or choose a smaller "
+                "model."
+            ) from error
+        raise
+
+
+def _sentence(error: Exception, question: Question) -> str:
+    if isinstance(error, TextTooLongError):
+        # The longest of those that hold it: a short label may be a part of others' prompts
+        label = max(
+            (label for label in question.labels if label in error.text), key=len, default=""
+        )
+        return (
+            f"The label “{shorten(label)}” has {error.tokens} tokens in its prompt, and the model "
+            f"reads at most {error.context_length}: shorten it."
+        )
+    if isinstance(error, CheckpointError):
+        return f"The model {question.model} could not be loaded. {error}"
+    return str(error)
+
+
+def model_crops(
+    models: ModelPool, model: str, image: Mapping[str, Any], framing: str = BEST
+) -> list[Image.Image]:
+    """The squares of an uploaded picture that a model sees. Raises QuestionError."""
+    try:
+        with models.use(model) as classifier:
+            return classifier.squares(uploaded_path(image), None if framing == BEST else framing)
+    except CheckpointError as error:
+        raise QuestionError(f"The model {model} could not be loaded. {error}") from error
+    except (ImageError, ValueError) as error:
+        raise QuestionError(str(error)) from error
+
+
+def templates_for(template: str | None) -> tuple[str, ...]:
+    """The templates that a choice stands for: those of a set by its name, or the text itself.
+
+    Raises TemplateError, with one sentence, for a text that is no template.
+    """
+    if not template:
+        raise TemplateError("The template is empty: write one that holds {} once.")
+    sets = template_sets()
+    if template in sets:
+        return sets[template].templates
+    validate(template)
+    return (template,)
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """A text cut for a message."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

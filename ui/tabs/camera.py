@@ -1,0 +1,121 @@
+"""The tab "Camera": the labels against what the camera sees, frame by frame.
+
+A frame is one short call that waits for nobody: while the models are busy with another, it is
+dropped. So the camera takes no place in the queue of those who ask about pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ui.service.errors import QuestionError
+from ui.service.model_pool import ModelPool
+from ui.service.question import CUSTOM, Question, parse_question, score
+from ui.service.zerogpu import ON_ZEROGPU
+from ui.widgets.chart import draw_chart, say
+from ui.widgets.question_form import QuestionParts
+
+SCRIPT = Path(__file__).parents[1].joinpath("static/camera.js").read_text(encoding="utf-8")
+LARGEST_FRAME = 2_000_000  # characters of base64: the page's own frames have some 30,000
+BEFORE = "The answer moves with what the camera sees, as soon as it is started."
+NOT_HERE = (
+    "On this host each answer asks for a GPU of its own, which a camera would use up: take a "
+    "picture under Classify instead."
+)
+TEMPLATE = f"""
+<div class="camera">
+  <div class="seen"><video muted playsinline aria-label="What the camera sees"></video>
+  <button type="button" class="lg primary">Start the camera</button>
+  <p class="rate"></p></div>
+  <div class="answer">{say(BEFORE)}</div>
+  <p class="spoken" aria-live="polite"></p>
+</div>
+"""
+
+
+def build_camera_tab(models: ModelPool, question: QuestionParts, tab: gr.Tab) -> None:
+    """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+    if ON_ZEROGPU:
+        gr.HTML(say(NOT_HERE))
+        return
+    turn = threading.Lock()
+
+    def answer_frame(frame: dict[str, str]) -> dict[str, Any]:
+        """A frame and its labels -> the chart, or that another frame is being answered."""
+        if not turn.acquire(blocking=False):
+            return {"busy": True}
+        try:
+            asked = read_frame(models, frame)
+            scores = score(models, asked)
+        except QuestionError as error:
+            return {"chart": say(str(error)), "best": "", "model": "", "wait": 1000}
+        finally:
+            turn.release()
+        best = scores.labels[int(scores.logits.argmax())]
+        none = scores.none_of_these
+        return {
+            "chart": draw_chart(scores),
+            "best": "" if none is not None and none.is_none else best,
+            "model": scores.model,
+        }
+
+    gr.HTML(
+        html_template=TEMPLATE,
+        js_on_load=SCRIPT,
+        server_functions=[answer_frame],
+        elem_id="camera",
+        elem_classes="bare",
+    )
+    labels = gr.Textbox(
+        label="Labels: one a line, or on one line with commas",
+        info="The same as under Classify, as are the template and the model",
+        lines=5,
+        max_lines=5,
+        elem_id="camera-labels",
+    )
+    chosen = gr.Textbox(visible="hidden", elem_id="camera-asked")
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    words = [
+        question.template,
+        question.custom,
+        question.menu.model,
+        question.menu.answered,
+        question.framing,
+    ]
+    tab.select(
+        None,
+        [question.labels, *words],
+        [labels, chosen],
+        js="(labels, ...words) => [labels, JSON.stringify(words)]",
+        **quick,
+    )
+    labels.blur(
+        None,
+        labels,
+        [question.labels, question.typed_labels],
+        js="(labels) => [labels, labels]",
+        **quick,
+    )
+
+
+def read_frame(models: ModelPool, frame: Any) -> Question:
+    """What the browser sent -> a question. Raises QuestionError, with one sentence."""
+    try:
+        template, custom, wanted, answered, framing = map(str, json.loads(frame["asked"]))
+        text, labels = frame["image"], str(frame["labels"])
+        if len(text) > LARGEST_FRAME:
+            raise QuestionError("The camera's picture is too large: choose a smaller one.")
+        image = base64.b64decode(text, validate=True)
+        model = models.answering(wanted, answered)
+    except (TypeError, KeyError, ValueError, binascii.Error) as error:
+        if isinstance(error, QuestionError):
+            raise
+        raise QuestionError("This frame can't be read: load the page again.") from error
+    return parse_question(image, labels, custom if template == CUSTOM else template, model, framing)

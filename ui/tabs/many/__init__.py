@@ -1,0 +1,1 @@
+"""The tab "Many pictures" and the four tabs within it."""

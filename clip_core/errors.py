@@ -36,3 +36,11 @@ class TextTooLongError(ClipError, RuntimeError):
 
 class StoreError(ClipError, ValueError):
     """Features can't be kept or found there; the message is one sentence."""
+
+
+class InputError(ClipError, ValueError):
+    """What the caller asks for can't be done: an option, a label, a file to read or to write."""
+
+
+class NotEnoughMemoryError(ClipError, RuntimeError):
+    """Not even one image or text fits into memory beside the model."""

@@ -23,7 +23,7 @@ ROOMS = (
     *("clip_core.explain", "clip_core", "clip_core.classifier", "clip_core.open_set"),
     *("clip_core.inference", "clip_core.weights", "clip_core.efficientnet", "clip_core.model"),
     *("clip_core.cache", "clip_core.tokenizer", "clip_core.config", "clip_core.preprocess"),
-    *("clip_core.images", "clip_core.errors"),
+    *("clip_core.images", "clip_core.files", "clip_core.errors"),
 )
 
 

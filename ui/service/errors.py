@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from clip_core.errors import ClipError
 
-class QuestionError(ValueError):
+
+class QuestionError(ClipError):
     """Something is wrong; the message is one sentence for the person who asks."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clip_core.errors import ClipError
 
 
-class QuestionError(ClipError):
+class QuestionError(ClipError, ValueError):
     """Something is wrong; the message is one sentence for the person who asks."""
 
 

@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.running_app import RunningApp
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = "http://127.0.0.1:7860"
@@ -26,8 +27,8 @@ PRINTED = {
 
 
 @pytest.fixture(scope="module")
-def address(start_app: Callable[..., str]) -> str:
-    return start_app("--mcp")
+def address(shared_app: RunningApp) -> str:
+    return shared_app.address
 
 
 def of_language(language: str) -> list[str]:

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 from gradio_client import Client, handle_file
+
+from tests.running_app import free_port
 
 ROOT = Path(__file__).parents[1]
 CAT = ROOT / "ui" / "examples" / "cat.jpg"
@@ -47,12 +48,6 @@ CADDY = """
 }}
 {snippet}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def snippet(language: str) -> str:

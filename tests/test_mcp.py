@@ -18,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 from tests.own_loop import run
+from tests.running_app import RunningApp
 
 ROOT = Path(__file__).parents[1]
 CAT = ROOT / "ui/examples/cat.jpg"
@@ -29,8 +30,8 @@ TOOLS = {
 
 
 @pytest.fixture(scope="module")
-def address(start_app: Callable[..., str]) -> str:
-    return start_app("--mcp")
+def address(shared_app: RunningApp) -> str:
+    return shared_app.address
 
 
 def talk(address: str, ask: Callable[[ClientSession], Awaitable[Any]]) -> Any:

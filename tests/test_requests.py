@@ -21,8 +21,8 @@ SECRET = "this-is-nobody-elses-business"
 
 
 @pytest.fixture(scope="module")
-def app(run_app: Callable[..., RunningApp], tiny_model: Path) -> RunningApp:
-    return run_app("--model", str(tiny_model))
+def app(shared_app: RunningApp) -> RunningApp:
+    return shared_app
 
 
 @pytest.fixture(scope="module")

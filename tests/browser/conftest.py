@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.running_app import RunningApp
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_BROWSER = (
     "NO BROWSER: no Chromium or Chrome on the PATH; .ci/install-browser says how to get one"
@@ -65,9 +67,8 @@ def browser(launch: Callable[..., Browser]) -> Browser:
 
 
 @pytest.fixture(scope="session")
-def address(start_app: Callable[..., str]) -> str:
-    """The real app, started as a Space starts it: with no model named."""
-    return start_app()
+def address(shared_app: RunningApp) -> str:
+    return shared_app.address
 
 
 @pytest.fixture

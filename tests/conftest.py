@@ -12,16 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Tests run side by side, each with the processes it starts: more threads than cores slow all.
-    # PyTorch reads it when it is imported.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+import httpx
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from clip_core.model import CLIP, VisionTransformer
 from tests.running_app import RunningApp, free_port
 from tests.tiers import (  # noqa: F401  (pytest looks for its hooks here)
     pytest_addoption,
@@ -32,6 +25,14 @@ from tests.tiers import (  # noqa: F401  (pytest looks for its hooks here)
 
 ROOT = Path(__file__).parents[1]
 SECONDS_TO_START = 300  # importing torch and gradio on a busy machine
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests run side by side, each with the processes it starts: more threads than cores slow all.
+    # PyTorch reads it when it is imported, which is not before a test is collected.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What httpx gives a server by itself, five seconds, is little on a busy machine.
+httpx._config.DEFAULT_TIMEOUT_CONFIG.read = 300.0
 
 # A shell starts what runs in the background with Ctrl-C ignored, and processes pass that on. Tests
 # interrupt what they start.
@@ -55,6 +56,12 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of random weights: answers at once, and means nothing by it."""
+    # Here, as the process that only hands the tests out needs none of it
+    import torch  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    from clip_core.model import CLIP, VisionTransformer  # noqa: PLC0415
+
     torch.manual_seed(0)
     tower = VisionTransformer(
         input_resolution=64, patch_size=16, width=64, layers=2, heads=1, output_dim=64

@@ -49,7 +49,7 @@ def test_it_runs_and_prints(address: str, tmp_path: Path, language: str, number:
     program = [sys.executable, "-c"] if language == "python" else ["bash", "-c"]
     text = of_language(language)[number].replace(ADDRESS, address)
     done = subprocess.run(
-        [*program, text], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        [*program, text], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     printed = re.sub(r"Loaded as API: .*\n", "", done.stdout).strip()

@@ -153,6 +153,7 @@ def test_no_tools_without_the_flag(start_app: Callable[..., str], tiny_model: Pa
     assert httpx.get(f"{address}/gradio_api/mcp/").status_code == 404
 
 
+@pytest.mark.slow
 def test_without_its_package_the_flag_says_what_to_install(tmp_path: Path) -> None:
     blocked = "import sys; sys.modules['mcp'] = None; import app; app.main(['--mcp'])"
     done = subprocess.run(

@@ -7,6 +7,7 @@ Marks are given here, by what a test uses, so that no test can lack its own. Two
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.load_profile("full" if config.getoption("all") else "quick")
+    if config.getoption("all"):
+        settings.load_profile("full")
+    else:
+        settings.load_profile("quick")
+        os.environ.setdefault("KILLS", "2")  # the tests that kill read them when they are imported
+        os.environ.setdefault("FLIPS", "30")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -60,7 +66,11 @@ def is_quick(item: pytest.Function) -> bool:
     marks = {mark.name for mark in item.iter_markers()}
     if marks & {"peers", "slow"}:
         return False
-    return "smoke" in marks or not marks & {"own_app", "browser", "faults"}
+    smoke = item.get_closest_marker("smoke")
+    if smoke is None:
+        return not marks & {"own_app", "browser", "faults"}
+    width = item.callspec.params.get("width") if hasattr(item, "callspec") else None
+    return width in (None, *(smoke.args or (1280,)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:

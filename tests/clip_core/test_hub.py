@@ -81,7 +81,7 @@ def loaded(home: Path, *names: str, hub: Hub | None = None, **environment: str) 
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])
@@ -104,6 +104,7 @@ def test_names_of_repositories(name: str, found: tuple[str, str | None] | None) 
     assert repository_of(name) == found
 
 
+@pytest.mark.slow
 def test_repository_cache_and_offline_mode(hub: Hub, repository: Path, tmp_path: Path) -> None:
     (first,) = loaded(tmp_path, "hf-hub:owner/tiny", hub=hub)
     assert first[0] == "GELU"
@@ -117,6 +118,7 @@ def test_repository_cache_and_offline_mode(hub: Hub, repository: Path, tmp_path:
     assert "offline mode is on: unset HF_HUB_OFFLINE" in offline[1]
 
 
+@pytest.mark.slow
 def test_published_name_from_the_hub_where_its_host_fails(
     hub: Hub, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +133,7 @@ def test_published_name_from_the_hub_where_its_host_fails(
     assert hub.asked == []
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_one_sentence(hub: Hub, repository: Path, tmp_path: Path) -> None:
     empty = hub.root / "owner" / "empty"
     empty.mkdir()

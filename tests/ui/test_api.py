@@ -151,7 +151,7 @@ def post(address: str, data: list[Any]) -> str:
     posted = httpx.post(url, json={"data": data})
     if posted.status_code != httpx.codes.OK:
         return posted.text
-    with httpx.stream("GET", f"{url}/{posted.json()['event_id']}", timeout=60) as events:
+    with httpx.stream("GET", f"{url}/{posted.json()['event_id']}", timeout=300) as events:
         return events.read().decode()
 
 

@@ -25,7 +25,7 @@ from ui.memory import default_budget, free_memory, parse_bytes
 from ui.models import ALWAYS, PUBLISHED_DEFAULT, Models, NotReadyError, describe
 from ui.question import Question, QuestionError, answer_with, see
 
-SECONDS = 60
+SECONDS = 300
 TINY_BYTES = 13_700_000  # about what tiny_model takes
 NAME = "ViT-B/32"
 

@@ -25,7 +25,7 @@ def sort(pictures: list[Path], out: Path, model: Path, *more: str) -> str:
         *("--labels", "cat", "lion", "tower", "--model", str(model), "--device", "cpu", *more),
     ]
     done = subprocess.run(
-        command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300
+        command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 1, done.stderr  # one of the pictures is broken
     return done.stderr

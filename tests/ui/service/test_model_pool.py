@@ -28,7 +28,7 @@ from ui.service.memory import default_budget, free_memory, parse_bytes
 from ui.service.model_pool import ALWAYS, PUBLISHED_DEFAULT, ModelPool, NotReadyError, describe
 from ui.service.question import Question, model_crops, score
 
-SECONDS = 60
+SECONDS = 300
 TINY_BYTES = 13_700_000  # about what tiny_model takes
 NAME = "ViT-B/32"
 

@@ -165,6 +165,7 @@ def test_what_can_not_be_read_back_is_written_once_more(
         assert torch.equal(store.gather([digest(1)])[0], row(1))
 
 
+@pytest.mark.smoke
 def test_a_store_killed_again_and_again_keeps_what_was_written(tmp_path: Path) -> None:
     chance = random.Random(1)
     count = 0

@@ -126,8 +126,8 @@ def test_on_zerogpu_the_answer_is_marked_and_the_model_loads_first(
     found = start(tiny_model, spaces, SPACES_ZERO_GPU="true")
     assert found["spaces"]["torch_was_there"] is False
     # one marked function, and no longer a share of a visitor's quota than an answer needs
-    assert found["spaces"]["marked"][:1] == [["answer_question", 15]]
-    assert found["spaces"]["calls"] == ["answer_question", "answer_question"]
+    assert ["_compute", 15] in found["spaces"]["marked"]
+    assert found["spaces"]["calls"] == ["_compute", "_compute"]
     # our sentences come back whole, though errors don't
     assert "reads at most 77: shorten it" in found["sentence"]
     # their stand-in for CUDA is there in the main thread alone

@@ -42,7 +42,7 @@ START = """
 import json, sys, threading
 import app
 import gradio as gr
-import ui.tabs.classify, ui.service.model_pool, ui.page, ui.server.lifecycle, ui.service.zerogpu
+import ui.server.launch, ui.server.lifecycle, ui.service.model_pool, ui.service.zerogpu
 
 started = {}
 
@@ -59,13 +59,13 @@ def note_thread(*arguments, **options):
 
 ui.service.model_pool.ZeroShotClassifier = note_thread
 models = []
-build_page = app.build_page
+build_page = ui.server.launch.build_page
 
-def keep_models(given, queue_size):
-    models.append(given)
-    return build_page(given, queue_size)
+def keep_models(given, *arguments):
+    models.append(getattr(given, "models", given))
+    return build_page(given, *arguments)
 
-app.build_page = keep_models
+ui.server.launch.build_page = keep_models
 gr.Blocks.launch = launch
 ui.server.lifecycle.Server.wait_for_the_end = lambda server: None
 app.main(["--model", sys.argv[1], "--device", "cpu"])

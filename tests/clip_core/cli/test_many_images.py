@@ -120,7 +120,6 @@ def test_into_folders_first_as_a_dry_run(
         (["find", "{text}", "--phrase", "a cat"], "None of the pictures can be read"),
         (["find", "{cat}", "--phrase", "long " * 100], "is longer than the model can read"),
         (["find", "{cat}", "--like", "{missing}.jpg"], "missing.jpg"),
-        (["find", "{cat}", "--phrase", "cat", "--index", "{empty}"], "is a folder"),
         (["sort", "{cat}", "--labels", "cat", "long " * 100], "is longer than the model can read"),
         (["sort", "{cat}", "--labels", "{missing}.csv"], "is taken for a file"),
         (["sort", "{cat}", "--labels", "{text}"], "is taken for a file"),

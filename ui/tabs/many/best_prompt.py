@@ -16,7 +16,7 @@ from clip_core.batch.tables import to_csv
 from clip_core.evaluation.ask import check_variant_count, score_variants, variant_name
 from clip_core.evaluation.dataset import IDENTITY, LabelAliases, parse_aliases
 from clip_core.evaluation.plots import draw_calibration, draw_confusion
-from clip_core.evaluation.report import DISAGREEMENTS, METHODS, draw_ways, write_report
+from clip_core.evaluation.report import DISAGREEMENTS, METHODS, draw_variants, write_report
 from clip_core.evaluation.statistics import Comparison, Variant, compare
 from prompts import fill_all
 from ui.service.errors import IncompleteError, QuestionError
@@ -270,7 +270,7 @@ def draw_verdict(comparison: Comparison) -> str:
     warned = "".join(f"<p>{escape(warning)}</p>" for warning in comparison.warnings)
     return (
         f'<p class="verdict" role="status">{escape(comparison.sentence)}</p>{warned}'
-        f"{draw_ways(comparison)}"
+        f"{draw_variants(comparison)}"
         f"<details><summary>What the columns mean</summary><p>{escape(METHODS)}</p></details>"
     )
 

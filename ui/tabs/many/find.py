@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 from torch import Tensor
 
-from clip_core.batch.search import ExactIndex, make_query
+from clip_core.batch.search import make_query, nearest
 from prompts import TemplateError, fill_all
 from ui.service.errors import IncompleteError, QuestionError
 from ui.service.image_collection import STOPPED, ImageCollection, Picture
@@ -151,4 +151,4 @@ def search_album(
             [] if like is None else [like],
             fill_all(templates, others),
         )
-    return ExactIndex(album.features(chosen.kind)).search(query.cpu(), TOP)
+    return nearest(album.features(chosen.kind), query.cpu(), TOP)

@@ -17,7 +17,6 @@ import pytest
 
 import ui.service.memory
 import ui.service.model_pool
-from benchmarks.archives import write_archive
 from clip_core import CLIP, CheckpointError, DownloadError, ZeroShotClassifier
 from clip_core.inference import cgroup
 from clip_core.model import VisionTransformer
@@ -25,6 +24,7 @@ from clip_core.weights import resolve as loading
 from clip_core.weights.download import sha256_of
 from clip_core.weights.registry import PUBLISHED
 from clip_core.weights.resolve import find_on_disk
+from tests.archives import write_archive
 from ui.service.errors import QuestionError
 from ui.service.examples import EXAMPLES
 from ui.service.inference import Inference

@@ -400,7 +400,9 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(photographs: Path, tmp_pat
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(whole), atol=1e-6)
 
 
-@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "request_to_end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_interrupted_it_says_how_to_go_on(
     photographs: Path, tmp_path: Path, options: list[str], request_to_end: signal.Signals
 ) -> None:

@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.running_app import RunningApp
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = "http://127.0.0.1:7860"
@@ -26,8 +27,8 @@ PRINTED = {
 
 
 @pytest.fixture(scope="module")
-def address(start_app: Callable[..., str]) -> str:
-    return start_app("--mcp")
+def address(shared_app: RunningApp) -> str:
+    return shared_app.address
 
 
 def of_language(language: str) -> list[str]:
@@ -48,7 +49,7 @@ def test_it_runs_and_prints(address: str, tmp_path: Path, language: str, number:
     program = [sys.executable, "-c"] if language == "python" else ["bash", "-c"]
     text = of_language(language)[number].replace(ADDRESS, address)
     done = subprocess.run(
-        [*program, text], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        [*program, text], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     printed = re.sub(r"Loaded as API: .*\n", "", done.stdout).strip()
@@ -66,3 +67,25 @@ def test_the_table_names_every_endpoint(address: str) -> None:
     api = Client(address, verbose=False).view_api(return_format="dict", print_info=False)
     text = (ROOT / "docs/api.md").read_text("utf-8")
     assert all(f"`{name}`" in text for name in api["named_endpoints"])
+
+
+DOCUMENTS = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not {".venv", ".git", ".venv-peers", "build"} & set(path.relative_to(ROOT).parts)
+)
+# A file of another project
+ELSEWHERE = {"data/prompts.md"}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_named_files_are_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?://|mailto:)([^)#\s]+)", text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    named = re.findall(
+        r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|txt|js|json|html|css|safetensors))`", text
+    )
+    lost = [name for name in named if not (ROOT / name).exists() and name not in ELSEWHERE]
+    beside = (path.parent, ROOT / "clip_core")  # where a document says its paths begin
+    assert [name for name in lost if not any((at / name).exists() for at in beside)] == []

@@ -61,7 +61,7 @@ def wire_model_menu(menu: ModelMenu, template: gr.Dropdown, models: ModelPool) -
     def look(
         name: str, answered: str, switched: str, chosen: str, request: gr.Request
     ) -> tuple[Any, ...]:
-        slot = models.slot(name)
+        slot = models.entry(name)
         if slot.stage == "absent":  # put out to make room, or called off by the last who waited
             models.request(name, str(request.session_hash))
         if slot.stage == "ready":
@@ -88,7 +88,7 @@ def wire_model_menu(menu: ModelMenu, template: gr.Dropdown, models: ModelPool) -
 
     def stop(name: str, answered: str, request: gr.Request) -> tuple[Any, ...]:
         """Back to the model that answers, or once more with one that failed."""
-        if models.slot(name).stage == "failed":
+        if models.entry(name).stage == "failed":
             models.request(name, str(request.session_hash))
             return gr.skip(), gr.skip(), gr.update(visible=False), gr.update(active=True)
         models.cancel(name, str(request.session_hash))

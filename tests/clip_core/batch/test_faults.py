@@ -51,8 +51,9 @@ def work(folder, first):
 COMMAND = """
 import sys
 from clip_core.cli.main import main
-from clip_core.many import commands, store
-store.SECONDS_BETWEEN_PARTS = 0.05
+from clip_core.batch import feature_store
+from clip_core.cli import sort
+feature_store.SECONDS_BETWEEN_PARTS = 0.05
 def work(*arguments):
     sys.stderr = sys.stdout
     return main(list(arguments))
@@ -60,12 +61,12 @@ def work(*arguments):
 
 PLACE = """
 from pathlib import Path
-from clip_core.batch.organize import carry_out, plan
-from clip_core.batch.inputs import find_sources
+from clip_core.batch.organize import execute, plan
+from clip_core.batch.inputs import find_inputs
 def work(pictures, into, way):
-    placed = [(source, "cat") for source in find_sources([pictures])]
+    placed = [(source, "cat") for source in find_inputs([pictures])]
     print("found", flush=True)
-    carry_out(plan(placed, Path(into), way), way, Path(into))
+    execute(plan(placed, Path(into), way), way, Path(into))
 """
 
 
@@ -108,7 +109,7 @@ def test_pictures_of_a_changed_part_are_encoded_again(
         with FeatureStore(tmp_path, tiny.model.visual.output_dim) as store:
             found = list(encode(tiny, sources, store, "crop", workers=0))
             rows = [each.features for each in found if each.features is not None]
-            return [each.was_kept for each in found], torch.stack(rows), store.broken
+            return [each.was_cached for each in found], torch.stack(rows), store.broken
 
     time.sleep(2.1)  # files that were written just now have no stamp
     _, right, _ = run()
@@ -164,6 +165,7 @@ def test_what_can_not_be_read_back_is_written_once_more(
         assert torch.equal(store.gather([digest(1)])[0], row(1))
 
 
+@pytest.mark.smoke
 def test_a_store_killed_again_and_again_keeps_what_was_written(tmp_path: Path) -> None:
     chance = random.Random(1)
     count = 0

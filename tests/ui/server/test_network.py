@@ -59,7 +59,7 @@ def ways_out(notes: Path) -> list[str]:
 
 
 def run(code: str) -> None:
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=180)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=300)
 
 
 def test_what_watches_misses_no_way_out(notes: Path) -> None:
@@ -73,6 +73,7 @@ def test_what_watches_misses_no_way_out(notes: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_watches_sees_what_gradio_sends_unless_told_not_to(notes: Path) -> None:
     run("import gradio; gradio.Blocks()")
     assert ways_out(notes)
@@ -80,7 +81,13 @@ def test_what_watches_sees_what_gradio_sends_unless_told_not_to(notes: Path) -> 
 
 @pytest.mark.parametrize(
     "code",
-    ["import clip_core; [getattr(clip_core, name) for name in clip_core.__all__]", "import app"],
+    [
+        pytest.param(
+            "import clip_core; [getattr(clip_core, name) for name in clip_core.__all__]",
+            marks=pytest.mark.slow,
+        ),
+        "import app",
+    ],
 )
 def test_imports_open_no_connection(code: str, notes: Path) -> None:
     run(code)

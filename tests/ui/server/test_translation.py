@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 # What reaches the person by an error's words, or by a component's
 ERRORS = {
     *("QuestionError", "IncompleteError", "LabelsError", "TemplateError", "ImageError"),
-    *("NotReadyError", "CheckpointError", "DownloadError"),
+    *("NotReadyError", "CheckpointError", "DownloadError", "RetryableError"),
 }
 SHOWN = {"label", "info", "placeholder", "alt_text"}
 TITLED = {"Tab", "Accordion", "Button", "DownloadButton"}
@@ -67,6 +67,8 @@ def texts(path: Path) -> Iterator[str]:
                     found = template(keyword.value)
                     if keyword.arg in SHOWN and found:
                         yield found
+        elif isinstance(node, ast.Tuple) and ERRORS & {getattr(e, "id", "") for e in node.elts}:
+            yield from filter(None, map(template, node.elts))  # a table of errors and sentences
         elif isinstance(node, ast.Assign) and path.is_relative_to(ROOT / "ui"):
             values = node.value.elts if isinstance(node.value, ast.List) else [node.value]
             for value in values:
@@ -136,7 +138,7 @@ def test_the_search_finds_what_is_missing() -> None:
     assert is_known("This is {0}.", words)
     assert not is_known("That is {0}.", words)
     assert "Picture" in set(texts(ROOT / "ui/widgets/question_form.py"))
-    assert any("broken" in text for text in texts(ROOT / "clip_core/preprocess.py"))
+    assert any("broken" in text for text in texts(ROOT / "clip_core/images/decode.py"))
 
 
 def test_nothing_in_a_table_ends_the_script(monkeypatch: pytest.MonkeyPatch) -> None:

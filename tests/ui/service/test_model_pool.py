@@ -18,10 +18,10 @@ import pytest
 import ui.service.memory
 import ui.service.model_pool
 from clip_core import CLIP, CheckpointError, DownloadError, ZeroShotClassifier
+from clip_core.files import sha256_of
 from clip_core.inference import cgroup
 from clip_core.model import VisionTransformer
 from clip_core.weights import resolve as loading
-from clip_core.weights.download import sha256_of
 from clip_core.weights.registry import PUBLISHED
 from clip_core.weights.resolve import find_on_disk
 from tests.archives import write_archive

@@ -1,4 +1,4 @@
-"""What a model needs to know and its tensors do not tell: activation, heads, image statistics."""
+"""Settings of a model that its tensors don't tell: activation, heads, image statistics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from .preprocess import MEAN, STD
 ACTIVATIONS = ("quick_gelu", "gelu")
 
 
-VOCAB_SIZE = 49408  # the BPE vocabulary of openai/CLIP, simple_tokenizer.py
-
-
 @dataclass(frozen=True)
 class Config:
-    """The defaults are those of the weights that openai/CLIP published."""
+    """Such settings of one model. The defaults fit the weights that openai/CLIP published."""
 
     activation: str = "quick_gelu"  # of both Transformers: one of `ACTIVATIONS`
     vision_heads: int | None = None  # None: 64 channels a head
@@ -24,5 +21,5 @@ class Config:
     image_std: tuple[float, ...] = STD
 
     def to_metadata(self) -> dict[str, str]:
-        """As a safetensors file's notes: the fields' names, and values in JSON."""
+        """The metadata of a safetensors file: the fields' names, and their values in JSON."""
         return {name: json.dumps(value) for name, value in vars(self).items()}

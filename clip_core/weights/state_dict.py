@@ -1,8 +1,8 @@
-"""The names that others give CLIP's tensors -> the published ones (openai/CLIP), which are ours.
+"""Conversion of state dicts from the names of open_clip and transformers to the published ones.
 
-Sources of the names: open_clip (`CLIP`, `CustomTextCLIP`) and transformers (`CLIPModel`). open_clip
-kept the published names. transformers keeps queries, keys and values apart and its projections
-transposed.
+Sources of the names: open_clip (`CLIP`, `CustomTextCLIP`), which kept those that openai/CLIP
+published, and transformers (`CLIPModel`), which stores queries, keys and values separately and
+transposes its projections.
 """
 
 from __future__ import annotations
@@ -15,33 +15,17 @@ from clip_core.model import count_blocks
 
 from .reader import LazyTensor, TensorFile
 
-# A tensor's prefix that marks another kind of model -> what that is.
-_OTHER_KINDS = {
-    "text_decoder.": "a CoCa model, whose text tower also writes captions",
-    "logit_bias": "a SigLIP model, which scores each label by a sigmoid",
-    "vision_model.head.": "a SigLIP model, whose image tower pools by attention",
-    "visual.trunk.": "a model with an image tower of timm's",
-    "text.transformer.embeddings.": "a model with another text tower, from transformers",
-    "text.transformer.encoder.": "a model with another text tower, from transformers",
-    "text_encoder.": "a model with another text tower",
-}
-
 
 def to_published_names(stored: TensorFile) -> TensorFile:
-    """Tensors under any of these layouts' names -> under the published ones.
+    """Renames the tensors of any of these layouts to the published names.
 
-    Raises CheckpointError for a model of another kind, and for a tensor that its layout calls for
-    and the file lacks.
+    Raises CheckpointError for a tensor of transformers' layout that is missing or that no CLIP has.
     """
-    for mark, kind in _OTHER_KINDS.items():
-        name = next((name for name in stored if name.startswith(mark)), None)
-        if name:
-            raise CheckpointError(f"This is {kind} (by its tensor {name!r}); only CLIP runs here.")
     if any(name.startswith(("vision_model.", "text_model.")) for name in stored):
         return _from_transformers(stored)
     if "text.token_embedding.weight" in stored:  # open_clip's CustomTextCLIP
         stored = {name.removeprefix("text."): value for name, value in stored.items()}
-    # The causal mask is no weight; versions of long ago saved it.
+    # Old versions saved the causal mask, which is not a weight
     return {name: value for name, value in stored.items() if name != "attn_mask"}
 
 
@@ -71,13 +55,13 @@ _TRANSFORMERS_LAYER = {
 
 def _from_transformers(stored: TensorFile) -> TensorFile:
     named: TensorFile = {}
-    # Which places there are, for versions that saved it
-    left = {name for name in stored if not name.endswith(".position_ids")}
+    # Old versions saved the numbers of the positions, which are not weights
+    unused = {name for name in stored if not name.endswith(".position_ids")}
 
     def take(name: str) -> LazyTensor:
         if name not in stored:
             raise CheckpointError(f"These weights lack the tensor {name!r}.")
-        left.discard(name)
+        unused.discard(name)
         return stored[name]
 
     for ours, theirs in _TRANSFORMERS.items():
@@ -94,8 +78,8 @@ def _from_transformers(stored: TensorFile) -> TensorFile:
                     named[f"{block}.{ours}.{kind}"] = take(f"{layer}.{theirs}.{kind}")
                 parts = [take(f"{layer}.self_attn.{part}_proj.{kind}") for part in "qkv"]
                 named[f"{block}.attn.in_proj_{kind}"] = _joined(parts)
-    if left:
-        raise CheckpointError(f"These weights hold a tensor that no CLIP has: {min(left)!r}.")
+    if unused:
+        raise CheckpointError(f"These weights hold a tensor that no CLIP has: {min(unused)!r}.")
     return named
 
 
@@ -107,7 +91,7 @@ def _transposed(tensor: LazyTensor) -> LazyTensor:
 
 
 def _joined(parts: list[LazyTensor]) -> LazyTensor:
-    """One after the other along the first axis."""
+    """The parts concatenated along the first axis."""
 
     def read(dtype: torch.dtype) -> Tensor:
         return torch.cat([part.read(dtype) for part in parts])

@@ -296,7 +296,7 @@ def test_loaded_model_answers_as_the_one_saved(tmp_path: Path) -> None:
         (lambda w: w.pop("ln_final.bias"), "lack the tensor 'ln_final.bias'"),
         (lambda w: w.pop("text_projection"), "lack the tensor 'text_projection'"),
         (lambda w: w.pop("visual.conv1.weight"), "lack the tensor 'visual.conv1.weight'"),
-        (lambda w: w.update({"logit_bias": torch.zeros(1)}), "SigLIP model.*'logit_bias'"),
+        (lambda w: w.update({"logit_bias": torch.zeros(1)}), "no CLIP has: 'logit_bias'"),
         (
             lambda w: w.update({"visual.ln_post.weight": torch.ones(5)}),
             r"'visual.ln_post.weight' has the shape \(5,\)",

@@ -1,4 +1,4 @@
-"""What configurations say of a model, and which models are refused, by what they are."""
+"""Config files: what they say of a model, and by which field another model is refused."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def test_open_clip(name: str, activation: str, vision_heads: int, text_heads: in
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("coca_ViT-B-32", "CoCa"),
-        ("ViT-B-16-SigLIP", "SigLIP"),
-        ("xlm-roberta-base-ViT-B-32", "another text tower (xlm-roberta-base)"),
-        ("convnext_base", "an image tower of timm's (convnext_base)"),
+        ("coca_ViT-B-32", "embed_cls is True in its text_cfg"),
+        ("ViT-B-16-SigLIP", "timm_model_name is 'vit_base_patch16_siglip_224'"),
+        ("xlm-roberta-base-ViT-B-32", "hf_model_name is 'xlm-roberta-base' in its text_cfg"),
+        ("convnext_base", "timm_model_name is 'convnext_base' in its vision_cfg"),
         ("ViT-B-16-plus", None),
-        ("MobileCLIP-S1", "timm's (fastvit_mci1)"),
-        ("ViTamin-B", "timm's"),
-        ("mt5-base-ViT-B-32", "another text tower"),
-        ("nllb-clip-base", "text tower"),
-        ("EVA02-B-16", "timm's (eva02"),
-        ("ViT-H-14-CLIPA", "another tokenizer"),
+        ("MobileCLIP-S1", "timm_model_name is 'fastvit_mci1'"),
+        ("ViTamin-B", "timm_model_name is"),
+        ("mt5-base-ViT-B-32", "hf_model_name is 'google/mt5-base'"),
+        ("nllb-clip-base", "hf_model_name is"),
+        ("EVA02-B-16", "timm_model_name is 'eva02"),
+        ("ViT-H-14-CLIPA", "hf_tokenizer_name is 'bert-base-uncased'"),
         ("ViT-bigG-14", "mlp_ratio is 4.9231"),
     ],
 )
-def test_other_models_of_open_clip_are_named(name: str, says: str | None) -> None:
+def test_other_models_of_open_clip_are_refused_by_a_field(name: str, says: str | None) -> None:
     if says is None:
         from_open_clip(written(name))
         return
@@ -103,18 +103,24 @@ def test_transformers_of_2021_say_it_twice() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"model_type": "siglip"}, "This is SigLIP"),
-        ({"model_type": "chinese_clip"}, "This is Chinese-CLIP"),
-        ({"model_type": "bert"}, "This is a model 'bert'"),
-        ({"model_type": None}, "a kind that config.json doesn't name"),
-        ({"text_config": {"vocab_size": 30522}}, "another tokenizer"),
+        (
+            {"model_type": "siglip"},
+            "not CLIP as it is here: model_type is 'siglip'",
+        ),
+        ({"model_type": "chinese_clip"}, "model_type is 'chinese_clip'"),
+        ({"model_type": "bert"}, "model_type is 'bert'"),
+        ({"model_type": None}, "model_type is None"),
+        ({"text_config": {"vocab_size": 30522}}, "vocab_size is 30522 in its text_config"),
         ({"text_config": {"hidden_act": "gelu"}}, "different activations"),
-        ({"vision_config": {"layer_norm_eps": 1e-6}}, "layer_norm_eps"),
+        (
+            {"vision_config": {"layer_norm_eps": 1e-6}},
+            "layer_norm_eps is 1e-06 in",
+        ),
         ({"vision_config": {"num_attention_heads": "x"}}, "vision_heads"),
         ({"vision_config": [1]}, "no JSON object"),
     ],
 )
-def test_other_models_of_transformers_are_named(change: dict[str, Any], says: str) -> None:
+def test_other_models_of_transformers_are_refused(change: dict[str, Any], says: str) -> None:
     text = {"model_type": "clip"} | change
     if text["model_type"] is None:
         del text["model_type"]
@@ -124,7 +130,7 @@ def test_other_models_of_transformers_are_named(change: dict[str, Any], says: st
 
 
 def test_siglip_as_transformers_writes_it() -> None:
-    with pytest.raises(CheckpointError, match="SigLIP"):
+    with pytest.raises(CheckpointError, match="model_type is 'siglip'"):
         from_transformers(SiglipConfig().to_json_string())
 
 
@@ -133,7 +139,8 @@ def test_siglip_as_transformers_writes_it() -> None:
     [{"resample": 2}, {"size": {"height": 224, "width": 224}}, {"do_center_crop": False}],
 )
 def test_other_pictures_are_refused(pictures: dict[str, Any]) -> None:
-    with pytest.raises(CheckpointError):
+    (field,) = pictures
+    with pytest.raises(CheckpointError, match=f"{field} is .* in its preprocessor_config.json"):
         from_transformers('{"model_type": "clip"}', json.dumps(pictures))
 
 

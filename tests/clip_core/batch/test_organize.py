@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from clip_core.batch import organize as place
 from clip_core.batch.inputs import InputItem
 from clip_core.batch.organize import RECORD, WAYS, check_placeable, execute, folder_name, plan
+from clip_core.errors import InputError
 
 
 def source(path: Path) -> InputItem:
@@ -49,24 +49,20 @@ def test_a_folder_for_each_label(pictures: list[InputItem], tmp_path: Path, way:
     assert (into / "cat/a.jpg").read_text() == "one/a.jpg"
     assert (into / "cat/a (2).jpg").read_text() == "two/a.jpg"
     assert (into / "a_b/b.jpg").read_text() == "two/b.jpg"
-    assert [os.path.lexists(each.path) for each in pictures] == [way != "move"] * 3
+    assert all(os.path.lexists(each.path) for each in pictures)
     assert (into / "cat/a.jpg").is_symlink() == (way == "link")
-    rows = read_record(into)
-    outcomes = ("begun", "done")
-    assert rows == [[way, s.source, s.target, outcome] for s in steps for outcome in outcomes]
-    for kind, origin, target, outcome in rows:  # what was moved can be moved back
-        if kind == "move" and outcome == "done":
-            shutil.move(target, origin)
-            assert Path(origin).exists()
+    assert read_record(into) == [[way, step.source, step.target, "done"] for step in steps]
 
 
 def test_nothing_is_replaced(pictures: list[InputItem], tmp_path: Path) -> None:
     into = tmp_path / "into"
     (into / "cat").mkdir(parents=True)
     (into / "cat/a.jpg").write_text("was here")
-    steps = plan([(pictures[0], "cat"), (pictures[2], "cat")], into, "move")
+    steps = plan([(pictures[0], "cat"), (pictures[2], "cat")], into, "copy")
     (into / "cat/b.jpg").write_text("came meanwhile")
-    failed = execute(steps, "move", into)
+    failed = execute(steps, "copy", into)
+    outcomes = [row[3] for row in read_record(into)]
+    assert outcomes == ["done", "failed: another file came there meanwhile"]
     assert [reason for _, reason in failed] == ["another file came there meanwhile"]
     assert (into / "cat/a.jpg").read_text() == "was here"
     assert (into / "cat/b.jpg").read_text() == "came meanwhile"
@@ -147,52 +143,8 @@ def test_many_of_one_name_take_no_longer_than_others(
     look = os.path.lexists
     monkeypatch.setattr(os.path, "lexists", lambda path: looks.append(path) or look(path))
     made = [(source(tmp_path / f"{i}/a.jpg"), "cat") for i in range(300)]
-    assert len({step.target for step in plan(made, tmp_path / "into", "move")}) == 300
+    assert len({step.target for step in plan(made, tmp_path / "into", "copy")}) == 300
     assert len(looks) < 1000
-
-
-def test_moved_links_lead_where_they_led(tmp_path: Path) -> None:
-    for name in ("store/real.jpg", "pictures/b.jpg"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text(name)
-    (tmp_path / "pictures/a.jpg").symlink_to("b.jpg")
-    (tmp_path / "pictures/c.jpg").symlink_to("../store/real.jpg")
-    into = tmp_path / "into"
-    found = [source(path) for path in sorted((tmp_path / "pictures").iterdir())]
-    assert execute(plan([(each, "cat") for each in found], into, "move"), "move", into) == []
-    assert (into / "cat/a.jpg").read_text() == "pictures/b.jpg"  # which moved, too
-    assert (into / "cat/c.jpg").read_text() == "store/real.jpg"
-    assert files(tmp_path / "pictures") == []
-
-
-def test_a_move_that_fails_leaves_all_as_it_was(
-    pictures: list[InputItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def elsewhere(origin: str, target: str) -> None:
-        if not origin.endswith(".partial"):
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
-        os.replace(origin, target)
-
-    unlink = os.unlink
-
-    def refuse(path: str) -> None:
-        if path == pictures[0].path:
-            raise PermissionError(errno.EACCES, "Permission denied")
-        unlink(path)
-
-    monkeypatch.setattr(place.os, "rename", elsewhere)
-    monkeypatch.setattr(place.os, "unlink", refuse)
-    into = tmp_path / "into"
-    steps = plan([(pictures[0], "cat"), (pictures[2], "cat")], into, "move")
-    failed = execute(steps, "move", into)
-    assert [(step.source, reason) for step, reason in failed] == [
-        (pictures[0].path, "permission denied")
-    ]
-    assert files(into) == ["cat/b.jpg", RECORD]
-    assert Path(pictures[0].path).read_text() == "one/a.jpg"
-    assert not Path(pictures[2].path).exists()
-    outcomes = [row[3] for row in read_record(into)]
-    assert outcomes == ["begun", "failed: permission denied", "begun", "done"]
 
 
 def test_half_a_copy_is_none(
@@ -212,16 +164,17 @@ def test_half_a_copy_is_none(
 
 
 def test_where_the_record_can_not_be_written_nothing_is_done(
-    pictures: list[InputItem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: list[InputItem], tmp_path: Path
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(place, "_write", full)
     into = tmp_path / "into"
-    with pytest.raises(ValueError, match=r"can't be written.*no space left"):
-        execute(plan([(pictures[0], "cat")], into, "move"), "move", into)
-    assert Path(pictures[0].path).exists()
+    (into / RECORD).mkdir(parents=True)
+    with pytest.raises(InputError, match=r"can't be written.*is a directory"):
+        execute(plan([(pictures[0], "cat")], into, "copy"), "copy", into)
+    (into / RECORD).rmdir()
+    (into / RECORD).symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"can't be written.*no space left"):
+        execute(plan([(pictures[0], "cat")], into, "copy"), "copy", into)
+    assert files(into) == [RECORD]
 
 
 def test_the_record_has_whole_paths(

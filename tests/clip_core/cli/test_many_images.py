@@ -92,18 +92,24 @@ def test_into_folders_first_as_a_dry_run(
     folder, into = tmp_path / "pictures", tmp_path / "sorted"
     shutil.copytree(next(photographs.iterdir()), folder)
     count = len(list(folder.iterdir()))
-    wanted = ("--into", into, "--by", "move", "--least", "0.3")
+    wanted = ("--into", into, "--by", "link", "--least", "0.3")
     out = tmp_path / "results.csv"
     assert sort(folder, "--out", out, *wanted, options=options) == 0
     assert "Nothing was done" in capsys.readouterr().err
     assert not into.exists()
     assert len(list(folder.iterdir())) == count
     assert sort(folder, "--out", out, *wanted, "--yes", options=options) == 0
-    assert not list(folder.iterdir())
+    assert len(list(folder.iterdir())) == count
     table = pd.read_csv(out)
     expected = table["label"].where(table["probability"] >= 0.3, "unsure")
     for label, number in expected.value_counts().items():
-        assert len(list((into / str(label)).iterdir())) == number
+        found = list((into / str(label)).iterdir())
+        assert len(found) == number
+        assert all(path.is_symlink() for path in found)
+    with pytest.raises(SystemExit) as left:
+        sort(folder, "--into", into, "--by", "move", options=options)
+    assert left.value.code == 2
+    assert "invalid choice: 'move'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

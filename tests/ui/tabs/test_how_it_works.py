@@ -63,7 +63,7 @@ def test_the_matrix_holds_the_numbers(
         assert np.abs(values.sum(axis=axis) - 1).max() < 1e-5
         assert shown.tolist() == [[format_share(value) for value in row] for row in values.tolist()]
         assert "0.0 %" not in shown
-    assert draw(similarities, reading).count("<td class=pair") == 5
+    assert draw(similarities, reading).count('<td class="pair"') == 5
 
 
 def test_every_example_is_nearest_to_its_own_caption(similarities: Similarities) -> None:

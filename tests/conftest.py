@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
-import torch
-from hypothesis import settings
-from safetensors.torch import save_file
 
-from clip_core.model import CLIP, VisionTransformer
 from tests.running_app import RunningApp, free_port
+from tests.tiers import (  # noqa: F401  (pytest looks for its hooks here)
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_ignore_collect,
+)
 
 ROOT = Path(__file__).parents[1]
-SECONDS_TO_START = 180  # importing torch and gradio on a busy machine
+SECONDS_TO_START = 300  # importing torch and gradio on a busy machine
 
-# hypothesis's 200 ms are of the clock on the wall, which a busy machine passes with nothing wrong
-settings.register_profile("busy machine", deadline=None)
-settings.load_profile("busy machine")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests run side by side, each with the processes it starts: more threads than cores slow all.
+    # PyTorch reads it when it is imported, which is not before a test is collected.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What httpx gives a server by itself, five seconds, is little on a busy machine.
+httpx._config.DEFAULT_TIMEOUT_CONFIG.read = 300.0
+
+# A shell starts what runs in the background with Ctrl-C ignored, and processes pass that on. Tests
+# interrupt what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +56,12 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of random weights: answers at once, and means nothing by it."""
+    # Here, as the process that only hands the tests out needs none of it
+    import torch  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    from clip_core.model import CLIP, VisionTransformer  # noqa: PLC0415
+
     torch.manual_seed(0)
     tower = VisionTransformer(
         input_resolution=64, patch_size=16, width=64, layers=2, heads=1, output_dim=64
@@ -54,10 +73,28 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningApp]]:
-    """Starts app.py with these flags and variables on a free port, and waits until it answers."""
-    folder = tmp_path_factory.mktemp("app")
+    """Starts app.py with these flags and variables, and waits until it can answer questions."""
+    with running_apps(tmp_path_factory.mktemp("app")) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_app(run_app: Callable[..., RunningApp]) -> Callable[..., str]:
+    """As `run_app`; gives the address alone."""
+    return lambda *flags, **environment: run_app(*flags, **environment).address
+
+
+@pytest.fixture(scope="session")
+def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
+    """The app as a Space starts it, with no model named, and with tools for assistants."""
+    with running_apps(tmp_path_factory.mktemp("shared-app")) as start:
+        yield start("--mcp")
+
+
+@contextmanager
+def running_apps(folder: Path) -> Iterator[Callable[..., RunningApp]]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(*flags: str, **environment: str) -> RunningApp:
@@ -81,24 +118,20 @@ def run_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
         deadline = time.monotonic() + SECONDS_TO_START
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                urllib.request.urlopen(address, timeout=5).close()
+                urllib.request.urlopen(f"{address}/healthz", timeout=60).close()
                 return RunningApp(address, process, log, folder / str(port))
             except OSError:
                 time.sleep(0.2)
         raise RuntimeError(f"The app did not start:\n{log.read_text(errors='replace')}")
 
-    yield start
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture(scope="session")
-def start_app(run_app: Callable[..., RunningApp]) -> Callable[..., str]:
-    """As `run_app`; gives the address alone."""
-    return lambda *flags, **environment: run_app(*flags, **environment).address
+    try:
+        yield start
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

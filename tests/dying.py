@@ -56,7 +56,7 @@ class Ended:
     def was_killed(self) -> bool:
         return self.code == -signal.SIGKILL
 
-    def wait_for_its_own(self, seconds: float = 20) -> None:
+    def wait_for_its_own(self, seconds: float = 300) -> None:
         """Until no process is left of those that it started, which have its session."""
         deadline = time.monotonic() + seconds
         while left := _session(self.number):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +20,12 @@ class RunningApp(NamedTuple):
 
 
 def free_port() -> int:
-    """A port that nothing listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port that nothing listens at.
+
+    Below those that the system gives to whoever connects, which would be taken again before the app
+    is there.
+    """
+    while True:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
+            return int(free.getsockname()[1])

@@ -28,7 +28,7 @@ def run_app(*flags: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"GRADIO_ANALYTICS_ENABLED": "False"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -92,6 +92,7 @@ def test_behind_a_proxy_the_page_names_the_addresses_it_has_there(
     assert httpx.get(f"{address}/config", headers=headers).json()["root"] == root
 
 
+@pytest.mark.slow
 def test_a_wrong_model_is_one_line_and_no_traceback() -> None:
     run = run_app("--model", "none.pt")
     assert run.returncode == 1
@@ -135,6 +136,7 @@ def test_a_port_that_is_taken(tiny_model: Path) -> None:
     assert port in message
 
 
+@pytest.mark.slow
 def test_the_start_waits_for_no_package_that_only_some_answers_need() -> None:
     code = (
         "import gc, sys, app\n"

@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.running_app import RunningApp
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = "http://127.0.0.1:7860"
@@ -26,8 +27,8 @@ PRINTED = {
 
 
 @pytest.fixture(scope="module")
-def address(start_app: Callable[..., str]) -> str:
-    return start_app("--mcp")
+def address(shared_app: RunningApp) -> str:
+    return shared_app.address
 
 
 def of_language(language: str) -> list[str]:
@@ -48,7 +49,7 @@ def test_it_runs_and_prints(address: str, tmp_path: Path, language: str, number:
     program = [sys.executable, "-c"] if language == "python" else ["bash", "-c"]
     text = of_language(language)[number].replace(ADDRESS, address)
     done = subprocess.run(
-        [*program, text], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        [*program, text], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     printed = re.sub(r"Loaded as API: .*\n", "", done.stdout).strip()

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 from gradio_client import Client, handle_file
+
+from tests.running_app import free_port
 
 ROOT = Path(__file__).parents[1]
 CAT = ROOT / "ui" / "examples" / "cat.jpg"
@@ -49,12 +50,6 @@ CADDY = """
 """
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def snippet(language: str) -> str:
     """The page's one block of code in a language."""
     (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -62,7 +57,7 @@ def snippet(language: str) -> str:
 
 
 def wait_until(answers: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         try:
             answers()
@@ -148,7 +143,7 @@ def test_behind_a_proxy_the_page_itself_judges_a_large_upload(
     megabytes: float, status: int, proxied: str
 ) -> None:
     files = {"files": ("large.bin", bytes(int(megabytes * 2**20)))}
-    response = httpx.post(f"{proxied}gradio_api/upload", files=files, timeout=60)
+    response = httpx.post(f"{proxied}gradio_api/upload", files=files, timeout=300)
     assert response.status_code == status
     if status == 413:  # the page's own answer, not the proxy's
         assert response.text.startswith("File size exceeded maximum allowed size of 52428800")
@@ -198,6 +193,7 @@ def test_the_container_does_not_run_as_root() -> None:
     assert order.index("USER") < order.index("CMD")
 
 
+@pytest.mark.slow
 def test_the_container_starts_and_its_health_check_tells(tmp_path: Path) -> None:
     """The files it copies, its variables, its CMD and its HEALTHCHECK, in a folder here."""
     folder, weights = tmp_path / "app", tmp_path / "weights"

@@ -1,4 +1,4 @@
-"""How many cores there are for this process, and how many of them a model is to use."""
+"""Number of CPU cores this process may use, and of threads for a forward pass."""
 
 from __future__ import annotations
 
@@ -7,42 +7,40 @@ from pathlib import Path
 
 import torch
 
-# Where a container is told how much of the processor it may use: control groups, version 2 (quota
-# and period in one file) and version 1.
-QUOTAS = (
-    (Path("/sys/fs/cgroup/cpu.max"),),
-    (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")),
-)
+from clip_core.errors import InputError
+
+from . import cgroup
+
 SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-# One picture's products are too small for more; a guess, as no such machine was at hand.
+# The matrix products of one image are too small for more; a guess, no such machine was at hand
 MOST_THREADS = 16
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # read by PyTorch itself
 
 
 def available_cores() -> int:
-    """The cores that this process may run on, as its affinity and its container allow."""
+    """How many cores this process may use, by its CPU affinity and its container's quota."""
     allowed = len(_affinity())
-    quota = _quota()
-    # Rounded down: whoever uses more than his share is stopped for the rest of each period
+    quota = cgroup.cpu_quota()
+    # Rounded down: a process that exceeds its quota is stopped for the rest of each period
     return allowed if quota is None else max(1, min(allowed, int(quota)))
 
 
 def choose_threads(asked: int | None = None) -> tuple[int, str]:
-    """Sets how many threads a forward pass uses on a CPU, and returns it with why.
+    """Sets PyTorch's number of CPU threads; returns it, and the reason in words.
 
-    asked: by a person, who knows best. Else what the environment says, else one for each physical
-    core, `MOST_THREADS` at most. Raises ValueError for less than one.
+    asked: takes precedence over the environment variables, and these over the default: one thread
+    for each physical core, at most `MOST_THREADS`. Raises InputError if `asked` is less than 1.
     """
     if asked is not None:
         if asked < 1:
-            raise ValueError("There must be one thread or more.")
+            raise InputError("There must be one thread or more.")
         torch.set_num_threads(asked)
         return asked, "as was asked for"
     named = [name for name in VARIABLES if os.environ.get(name)]
     if named:
         return torch.get_num_threads(), f"as {named[0]} says"
     cores = available_cores()
-    threads = min(cores, _physical(), MOST_THREADS)
+    threads = min(cores, _physical_cores(), MOST_THREADS)
     torch.set_num_threads(threads)
     return threads, "1 core is available" if cores == 1 else f"{cores} cores are available"
 
@@ -53,20 +51,8 @@ def _affinity() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
-def _quota() -> float | None:
-    """Cores, as a fraction; None for no limit."""
-    for paths in QUOTAS:
-        try:
-            quota, period = " ".join(path.read_text() for path in paths).split()
-            if float(quota) > 0 and float(period) > 0:
-                return float(quota) / float(period)
-        except (OSError, ValueError):  # no such file here, or "max"
-            continue
-    return None
-
-
-def _physical() -> int:
-    """Cores apart from those that share one's units: a product gains nothing by the second."""
+def _physical_cores() -> int:
+    """Counts hyper-threads of one core once: a matrix product gains nothing by the second."""
     cores = set()
     for number in _affinity():
         try:

@@ -44,7 +44,7 @@ def findings(page: Page, where: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", [pytest.param("light", marks=pytest.mark.smoke), "dark"])
 def test_axe_finds_nothing_serious_on_any_tab(open_page: Callable[..., Page], theme: str) -> None:
     page = open_page(1280, theme)
     found = findings(page, "empty")
@@ -107,7 +107,7 @@ def test_a_question_by_the_keyboard_alone(open_page: Callable[..., Page]) -> Non
 def test_nothing_moves_for_those_who_ask_for_rest(open_page: Callable[..., Page]) -> None:
     page = open_page(1280)
     page.emulate_media(reduced_motion="reduce")
-    for _ in range(20):  # what gradio shows while it waits comes and goes
+    for _ in range(400):  # what gradio shows while it waits comes and goes
         slow = page.evaluate(
             """() => [...document.querySelectorAll('*')].filter((element) => {
               const style = getComputedStyle(element);

@@ -51,7 +51,7 @@ def open_camera(filming: Browser, address: str) -> Iterator[Callable[..., Page]]
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)  # on a busy machine
+        page.set_default_timeout(120_000)  # on a busy machine
         page.goto(address)
         page.locator("#labels textarea").fill(labels)
         page.get_by_role("tab", name="Camera").click()
@@ -67,6 +67,7 @@ def best(page: Page) -> str:
     return page.locator("#camera .row .label").first.inner_text()
 
 
+@pytest.mark.smoke
 def test_the_answer_follows_the_film_until_the_tab_is_left(
     open_camera: Callable[..., Page],
 ) -> None:

@@ -32,6 +32,7 @@ def assert_fits(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
+@pytest.mark.smoke
 def test_why_shows_a_map_for_one_label_or_two(page: Page) -> None:
     ask(page, "cat\ndog\nfox")
     open_tab(page, "Why")
@@ -51,6 +52,7 @@ def test_why_shows_a_map_for_one_label_or_two(page: Page) -> None:
     expect(page.locator("#why-note")).to_contain_text("Bright parts")
 
 
+@pytest.mark.smoke
 def test_prompts_follow_the_question_while_open(page: Page) -> None:
     ask(page, "cat\ndog")
     open_tab(page, "Prompts")
@@ -64,6 +66,7 @@ def test_prompts_follow_the_question_while_open(page: Page) -> None:
     assert_fits(page)
 
 
+@pytest.mark.smoke
 def test_side_by_side_marks_what_differs(page: Page) -> None:
     ask(page, "hammer\nteapot\nfox")
     open_tab(page, "Side by side")
@@ -82,6 +85,7 @@ def test_hints_offer_the_contrast(page: Page) -> None:
     expect(page.locator("#chart .row:not(.none)")).to_have_count(3)
     expect(page.locator("#contrast")).to_be_hidden()
     expect(page.locator("#labels textarea")).to_have_value("cat\ndog without fur\ndog with fur")
+    assert_fits(page)
 
 
 def test_the_square_is_a_choice(page: Page) -> None:
@@ -94,9 +98,11 @@ def test_the_square_is_a_choice(page: Page) -> None:
     page.wait_for_function(
         f"Math.abs(({ratio})(document.querySelector('#square img')) - 1.5) < 0.05"
     )
+    assert_fits(page)
     expect(page.locator("#chart .best .label")).to_have_text("cat")
 
 
+@pytest.mark.smoke
 def test_a_link_opens_the_same_question_in_another_browser(
     open_page: Callable[..., Page], browser: Browser
 ) -> None:
@@ -161,6 +167,7 @@ def test_how_it_works_shows_the_method_on_this_picture(page: Page) -> None:
     assert_fits(page)
 
 
+@pytest.mark.smoke(360)
 def test_how_it_works_needs_no_picture(page: Page) -> None:
     open_tab(page, "How it works", "#tabs")
     expect(page.locator("#matrix")).to_contain_text("These are examples")

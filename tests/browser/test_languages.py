@@ -36,7 +36,7 @@ def open_in(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(locale=locale, viewport={"width": width, "height": 860})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)  # on a busy machine
+        page.set_default_timeout(120_000)  # on a busy machine
         page.goto(address + query)
         expect(page.locator("#labels textarea")).to_be_visible()
         return page
@@ -136,6 +136,7 @@ def test_every_text_that_is_met_is_translated(open_in: Callable[..., Page]) -> N
     assert {text for text in missing if not is_expected(text)} == set()
 
 
+@pytest.mark.smoke
 def test_a_choice_from_a_translated_menu_is_the_right_one(open_in: Callable[..., Page]) -> None:
     page = open_in("zh-CN", width=360)
     page.set_input_files("#picture input[type=file]", EXAMPLES / "cat.jpg")
@@ -155,6 +156,7 @@ def test_other_browsers_see_english_and_a_link_may_choose(open_in: Callable[...,
     expect(open_in("en-US", "/?lang=zh").locator("#compare")).to_have_text("比较")
 
 
+@pytest.mark.smoke
 def test_the_table_is_whole() -> None:
     path = Path(__file__).parents[2] / "ui/static/zh.json"
     pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)

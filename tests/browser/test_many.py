@@ -38,6 +38,7 @@ def captions(page: Page, gallery: str) -> list[str]:
     return page.locator(f"#{gallery} .caption-label").all_inner_texts()
 
 
+@pytest.mark.smoke
 def test_sort_show_one_label_and_take_the_tables_away(page: Page, tmp_path: Path) -> None:
     broken = tmp_path / "<b>broken.jpg"
     broken.write_bytes(b"no picture")

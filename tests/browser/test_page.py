@@ -62,6 +62,7 @@ def assert_fits(page: Page) -> None:
             assert sides["x"] + sides["width"] <= width + 0.5, part
 
 
+@pytest.mark.smoke(1280, 360)
 def test_a_photo_and_labels_are_answered(page: Page) -> None:
     assert_fits(page)
     expect(page.locator("#chart")).to_contain_text("The answer appears here")
@@ -97,6 +98,7 @@ def test_the_same_question_again_comes_from_the_cache(page: Page) -> None:
     expect(page.locator("#foot")).to_contain_text("3 of 4 labels from the cache.")
 
 
+@pytest.mark.smoke
 def test_the_template_changes_preview_and_answer(page: Page) -> None:
     upload(page, CAT)
     type_labels(page, "cat\ndog\nowl")
@@ -139,6 +141,7 @@ def test_a_template_of_ones_own(page: Page) -> None:
     expect(page.locator("#table")).to_contain_text("my owl")
 
 
+@pytest.mark.smoke
 def test_csv_and_json_are_downloaded_and_read_back(page: Page) -> None:
     labels = ["cheetah", 'a "house" cat, asleep', "=1+2", "猫", *(f"thing {i}" for i in range(20))]
     upload(page, CHEETAH)
@@ -166,6 +169,7 @@ def test_csv_and_json_are_downloaded_and_read_back(page: Page) -> None:
     assert all(len(entry["prompts"]) >= 1 for entry in answer["scores"])
 
 
+@pytest.mark.smoke
 def test_what_is_wrong_is_said_in_place(page: Page, tmp_path: Path) -> None:
     note = page.locator("#labels-note")
     page.locator("#compare").click()
@@ -244,6 +248,7 @@ def test_the_last_question_wins(page: Page) -> None:
     assert set(chart_labels(page).all_inner_texts()) == {"bird", "cat", "wolf"}
 
 
+@pytest.mark.smoke
 def test_an_example_is_answered(page: Page) -> None:
     page.locator("#examples .gallery-item").first.click()
     expect(top(page)).to_have_text("cat")
@@ -367,6 +372,7 @@ def test_text_is_readable_in_light_and_dark(
         assert page.locator(part).evaluate(CONTRAST) >= 4.5, part
 
 
+@pytest.mark.smoke
 def test_long_words_and_many_labels_fit_a_phone(open_page: Callable[..., Page]) -> None:
     page = open_page(360)
     upload(page, CAT)

@@ -133,28 +133,34 @@ def differences(
     # Features that hardly differ between pictures or texts would hide a fault.
     assert F.pdist(image_features).min() > 1e-3
     assert F.pdist(text_features).min() > 1e-3
-    assert_the_encoder_agrees(model, image, text)
+    # Each pass of a large tower takes seconds: what was computed once is handed on.
+    ours = tuple(
+        F.normalize(f, dim=-1) for f in (model.encode_image(image), model.encode_text(text))
+    )
+    assert_the_encoder_agrees(model, image, text, *ours)
     return (
-        largest(F.normalize(model.encode_image(image), dim=-1) - image_features),
-        largest(F.normalize(model.encode_text(text), dim=-1) - text_features),
+        largest(ours[0] - image_features),
+        largest(ours[1] - text_features),
         largest(model(image, text)[0] - logits),
     )
 
 
 @torch.inference_mode()
-def assert_the_encoder_agrees(model: CLIP, image: Tensor, text: Tensor) -> None:
+def assert_the_encoder_agrees(
+    model: CLIP, image: Tensor, text: Tensor, plain_image: Tensor, plain_text: Tensor
+) -> None:
     """With the plain forward pass, as well as that agrees with itself when its layout is another.
 
     Deep ResNets of random weights pass rounding on enlarged: the same convolutions in another
     order move RN50x64's features by 2e-4.
     """
-    encoder, plain = Encoder(model), F.normalize(model.encode_image(image), dim=-1)
-    found = F.normalize(encoder.encode_image(image), dim=-1)
-    other = copy.deepcopy(model.visual).to(memory_format=torch.channels_last)
-    rounding = largest(F.normalize(other(image), dim=-1) - plain)
-    assert largest(found - plain) <= max(FEATURE_BAR, 2 * rounding)
+    encoder = Encoder(model)
+    difference = largest(F.normalize(encoder.encode_image(image), dim=-1) - plain_image)
+    if difference > FEATURE_BAR:
+        other = copy.deepcopy(model.visual).to(memory_format=torch.channels_last)
+        assert difference <= 2 * largest(F.normalize(other(image), dim=-1) - plain_image)
     found = F.normalize(encoder.encode_text(text), dim=-1)
-    assert largest(found - F.normalize(model.encode_text(text), dim=-1)) <= FEATURE_BAR
+    assert largest(found - plain_text) <= FEATURE_BAR
 
 
 def compare_with_open_clip(peer: open_clip.model.CLIP) -> tuple[float, float, float, int]:
@@ -165,7 +171,7 @@ def compare_with_open_clip(peer: open_clip.model.CLIP) -> tuple[float, float, fl
     with torch.inference_mode():
         image_features = peer.encode_image(image, normalize=True)
         text_features = peer.encode_text(text, normalize=True)
-        logits = peer.get_logits(image, text)[0]
+        logits = peer.logit_scale.exp() * image_features @ text_features.T  # as its get_logits
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == sum(parameter.numel() for parameter in peer.parameters())
     return *differences(model, image, text, (image_features, text_features, logits)), count

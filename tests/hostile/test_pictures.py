@@ -56,10 +56,10 @@ SEVERAL = [segment(0xE1, b"Exif\0\0" + BOMB[i : i + 65_000]) for i in range(0, l
     ],
 )
 def test_bombs_are_refused_at_once(data: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ImageError, match="far more memory or time"):
         open_image(data)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_bombs_are_refused_at_once(data: bytes) -> None:
 )
 def test_metadata_that_would_fill_memory_are_left_alone(data: bytes) -> None:
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     assert open_image(data).size in ((20, 20), (40, 30))
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 50e6

@@ -121,10 +121,10 @@ def test_so_many_long_labels_would_fill_memory() -> None:
 
 @pytest.mark.parametrize("unit", LONG)
 def test_a_long_label_is_refused_soon(unit: str, picture: Path, tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     label = (unit * 2000)[:2000]
     assert try_question([label, "cat"], "{}", "x", picture, tmp_path).kind in (RIGHT, ERROR)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 @pytest.mark.parametrize("formula", ["＝1+2", "＋1", "－1", "＠x", "\n=1"])

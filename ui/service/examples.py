@@ -17,3 +17,12 @@ EXAMPLE_LABELS = {
     "chart.png": "bar chart\npie chart\nmap\ndiagram\ntable",
     "diagram.png": "diagram\nbar chart\nmap\nphoto\npage of text",
 }
+
+# The captions of the similarity matrix
+EXAMPLE_CAPTIONS = {
+    "cat.jpg": "a photo of a tabby cat.",
+    "coffee.jpg": "a cup of coffee on a red saucer.",
+    "horse.png": "the silhouette of a horse.",
+    "chart.png": "a bar chart.",
+    "temple.jpg": "a pagoda on a hill.",
+}

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 
 import psutil
 import torch
+
+from clip_core.inference import cgroup
 
 from .zerogpu import ON_ZEROGPU
 
 SHARE = 0.5  # the rest is for pictures, features, and everyone else on the machine
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-# Where a container is told its limit: control groups, version 2 and version 1.
-LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-
-USED = {"memory.max": "memory.current", "memory.limit_in_bytes": "memory.usage_in_bytes"}
 
 
 def parse_bytes(text: str) -> int:
@@ -36,11 +30,9 @@ def default_budget(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[1] * SHARE)
     memory = psutil.virtual_memory().total
-    for limit in LIMITS:
-        try:
-            memory = min(memory, int(limit.read_text()))
-        except (OSError, ValueError):  # no such file here, or "max"
-            continue
+    limit = cgroup.memory_limit()
+    if limit is not None:
+        memory = min(memory, limit)
     return int(memory * SHARE)
 
 
@@ -52,16 +44,8 @@ def free_memory(device: torch.device) -> int:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     free = psutil.virtual_memory().available
-    for limit in LIMITS:
-        try:
-            used = int(limit.with_name(USED[limit.name]).read_text())
-            stat = limit.with_name("memory.stat").read_text()
-            # Of files that were read and can be read again; the first in both versions
-            cached = re.search(r"^(?:total_)?inactive_file (\d+)$", stat, re.MULTILINE)
-            free = min(free, int(limit.read_text()) - used + (int(cached[1]) if cached else 0))
-        except (OSError, ValueError):
-            continue
-    return free
+    left = cgroup.free_memory()
+    return free if left is None else min(free, left)
 
 
 def readable(number: float) -> str:

@@ -22,6 +22,7 @@ import torch
 
 from clip_core import CheckpointError, DownloadError, ZeroShotClassifier
 from clip_core.classifier import best_device
+from clip_core.errors import ClipError, InputError
 from clip_core.inference.batcher import Batcher
 from clip_core.inference.malloc import give_back_freed_memory
 from clip_core.inference.onnx import check_onnx
@@ -48,7 +49,7 @@ class CancelledError(Exception):
     """Nobody waits for a download any longer."""
 
 
-class NotReadyError(ValueError):
+class NotReadyError(ClipError, ValueError):
     """A model can't answer yet; the message is one sentence that says how far it is."""
 
 
@@ -79,7 +80,7 @@ class ModelPool:
     in_background: False loads what is asked for before `request` returns, in the same thread. onnx:
     as for `ZeroShotClassifier`.
 
-    Raises CheckpointError when there is no such model, ValueError when two have the same name,
+    Raises CheckpointError when there is no such model, InputError when two have the same name,
     there is no such device or dtype, or no ONNX Runtime where it is wanted.
     """
 
@@ -101,7 +102,7 @@ class ModelPool:
             self._device = torch.device(device or best_device())
             torch.empty(0, device=self._device)
         except (RuntimeError, AssertionError) as error:  # which one depends on torch's build
-            raise ValueError(
+            raise InputError(
                 f"The device {device!r} can't be used here: name none to take the best there is."
             ) from error
         self._dtype = choose_dtype(dtype, self._device)
@@ -113,7 +114,7 @@ class ModelPool:
         published = list(PUBLISHED) if offer_published else []
         named = {_shown_name(name): name for name in given}
         if len(named) < len(set(given)):
-            raise ValueError("Two of these models have the same file name: rename one.")
+            raise InputError("Two of these models have the same file name: rename one.")
         self._slots = {
             name: PoolEntry(source)
             for name, source in ({ALWAYS: ALWAYS} | {n: n for n in published} | named).items()
@@ -139,9 +140,9 @@ class ModelPool:
         return list(self._slots)
 
     def slot(self, name: str) -> PoolEntry:
-        """Where a model stands. Raises ValueError when there is no such model."""
+        """Where a model stands. Raises InputError when there is no such model."""
         if name not in self._slots:
-            raise ValueError(
+            raise InputError(
                 f"There is no model {name!r} here: choose one of {', '.join(self.names)}."
             )
         return self._slots[name]

@@ -80,11 +80,7 @@ def parse_question(
     template: one that holds {}, or the name of a set. framing: `BEST`, or one of the model's.
     Raises QuestionError, or IncompleteError when the picture or the labels are still to come.
     """
-    if framing not in (BEST, *FRAMINGS):
-        raise QuestionError(
-            f"There is no square {framing!r}: choose {BEST}, {', '.join(FRAMINGS[:-1])} or "
-            f"{FRAMINGS[-1]}."
-        )
+    chosen = check_framing(framing)
     if not image:
         raise IncompleteError("Drop in a picture to get an answer.")
     try:
@@ -101,8 +97,17 @@ def parse_question(
         path = uploaded_path(image)
         picture = strip_control_characters(str(image.get("orig_name") or Path(path).name))
     prompts = fill_all(templates, parsed.labels)
-    chosen = None if framing == BEST else framing
     return Question(path, picture, parsed.labels, template, prompts, model, chosen)
+
+
+def check_framing(framing: str) -> str | None:
+    """The framing for a classifier, None for `BEST`. Raises QuestionError for an unknown one."""
+    if framing not in (BEST, *FRAMINGS):
+        raise QuestionError(
+            f"There is no square {framing!r}: choose {BEST}, {', '.join(FRAMINGS[:-1])} or "
+            f"{FRAMINGS[-1]}."
+        )
+    return None if framing == BEST else framing
 
 
 def score(models: ModelPool, question: Question) -> Scores:

@@ -87,6 +87,7 @@ def test_the_odd_one_out() -> None:
     assert find_odd_ones(rows(*angles[:10], 1.5)) == []  # too few to tell what is usual
 
 
+@pytest.mark.slow
 def test_with_the_bundled_model_copies_are_found_and_others_are_not() -> None:
     """Resized, recompressed, cropped and mirrored copies of photographs, at the shipped threshold.
 

@@ -51,7 +51,8 @@ def work(folder, first):
 COMMAND = """
 import sys
 from clip_core.cli.main import main
-from clip_core.many import commands, store
+from clip_core.batch import feature_store as store
+import clip_core.cli.sort
 store.SECONDS_BETWEEN_PARTS = 0.05
 def work(*arguments):
     sys.stderr = sys.stdout
@@ -60,12 +61,12 @@ def work(*arguments):
 
 PLACE = """
 from pathlib import Path
-from clip_core.batch.organize import carry_out, plan
-from clip_core.batch.inputs import find_sources
+from clip_core.batch.organize import execute, plan
+from clip_core.batch.inputs import find_inputs
 def work(pictures, into, way):
-    placed = [(source, "cat") for source in find_sources([pictures])]
+    placed = [(source, "cat") for source in find_inputs([pictures])]
     print("found", flush=True)
-    carry_out(plan(placed, Path(into), way), way, Path(into))
+    execute(plan(placed, Path(into), way), way, Path(into))
 """
 
 
@@ -164,6 +165,7 @@ def test_what_can_not_be_read_back_is_written_once_more(
         assert torch.equal(store.gather([digest(1)])[0], row(1))
 
 
+@pytest.mark.smoke
 def test_a_store_killed_again_and_again_keeps_what_was_written(tmp_path: Path) -> None:
     chance = random.Random(1)
     count = 0

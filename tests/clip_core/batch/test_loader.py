@@ -70,7 +70,7 @@ def test_who_reads_needs_no_torch() -> None:
         "print(sorted({'torch', 'torchvision', 'gradio'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout.strip() == "[]"
 
@@ -121,7 +121,7 @@ def test_workers_end_with_a_parent_that_is_killed(photographs: Path) -> None:
     parent.wait()
     assert count == len(files)
     assert workers
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline, "workers outlive their parent"
         time.sleep(0.1)

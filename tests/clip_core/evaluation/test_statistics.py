@@ -94,6 +94,7 @@ def test_holm_by_hand() -> None:
     assert [d.p_adjusted for d in found.differences] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_ways_that_are_alike_are_seldom_told_apart() -> None:
     told = [any(d.is_real for d in simulate([0.7] * 3, 80, s).differences) for s in range(200)]
     assert np.mean(told) <= 0.05

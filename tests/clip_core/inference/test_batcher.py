@@ -54,7 +54,7 @@ def run_all(turns: Batcher, jobs: list[Callable[[], object]]) -> list[object]:
             while len(turns._jobs) < number:
                 time.sleep(0.001)
         gate.release(len(jobs))
-        return [each.result(timeout=10) for each in found]
+        return [each.result(timeout=300) for each in found]
 
 
 def test_first_come_first_served_in_one_thread() -> None:
@@ -143,6 +143,6 @@ def test_a_copy_of_the_process_has_a_line_of_its_own() -> None:
     results = context.Queue()
     copy = context.Process(target=_ask, args=(turns, results))
     copy.start()
-    assert results.get(timeout=20) == "answered"
-    copy.join(timeout=20)
+    assert results.get(timeout=300) == "answered"
+    copy.join(timeout=300)
     assert turns.run(lambda: 2) == 2

@@ -48,7 +48,13 @@ def features(model: CLIP, device: str) -> tuple[Tensor, Tensor]:
     return tuple(F.normalize(f.float().cpu(), dim=-1) for f in found)
 
 
-@pytest.mark.parametrize(("tower", "dtype"), TOLERANCE)
+@pytest.mark.parametrize(
+    ("tower", "dtype"),
+    [
+        pytest.param(*case, marks=[] if case[0] == "bundled" else pytest.mark.slow)
+        for case in TOLERANCE
+    ],
+)
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
 def test_half_precision_agrees_with_float32(device: str, tower: str, dtype: torch.dtype) -> None:
     expected = features(make(tower), "cpu")

@@ -63,7 +63,9 @@ def repository(hub: Hub, tiny_model: Path) -> Path:
     return folder
 
 
-def loaded(home: Path, *names: str, hub: Hub | None = None, **environment: str) -> list[Any]:
+def loaded(
+    home: Path, *names: str, hub: Hub | None = None, code: str = LOAD, **environment: str
+) -> list[Any]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("HF_", "CLIP_"))
     }
@@ -76,12 +78,12 @@ def loaded(home: Path, *names: str, hub: Hub | None = None, **environment: str) 
         "PYTHONPATH": str(ROOT),
     }
     run = subprocess.run(
-        [sys.executable, "-c", LOAD, *names],
+        [sys.executable, "-c", code, *names],
         env=inherited | settings | environment,
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])
@@ -104,6 +106,7 @@ def test_names_of_repositories(name: str, found: tuple[str, str | None] | None) 
     assert repository_of(name) == found
 
 
+@pytest.mark.slow
 def test_repository_cache_and_offline_mode(hub: Hub, repository: Path, tmp_path: Path) -> None:
     (first,) = loaded(tmp_path, "hf-hub:owner/tiny", hub=hub)
     assert first[0] == "GELU"
@@ -117,6 +120,7 @@ def test_repository_cache_and_offline_mode(hub: Hub, repository: Path, tmp_path:
     assert "offline mode is on: unset HF_HUB_OFFLINE" in offline[1]
 
 
+@pytest.mark.slow
 def test_published_name_from_the_hub_where_its_host_fails(
     hub: Hub, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +135,7 @@ def test_published_name_from_the_hub_where_its_host_fails(
     assert hub.asked == []
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_one_sentence(hub: Hub, repository: Path, tmp_path: Path) -> None:
     empty = hub.root / "owner" / "empty"
     empty.mkdir()
@@ -153,9 +158,11 @@ def test_what_the_hub_refuses_is_one_sentence(hub: Hub, repository: Path, tmp_pa
         assert "\n" not in sentence
 
 
-@pytest.mark.slow  # huggingface_hub itself tries for most of a minute
+@pytest.mark.slow
 def test_no_network_at_all(tmp_path: Path) -> None:
-    repository, published = loaded(tmp_path, "hf-hub:owner/tiny", "ViT-B/32")
+    # huggingface_hub itself tries again and again, for most of a minute
+    at_once = f"import time\ntime.sleep = lambda seconds: None\n{LOAD}"
+    repository, published = loaded(tmp_path, "hf-hub:owner/tiny", "ViT-B/32", code=at_once)
     assert "could not be fetched: there may be no network" in repository
     assert published.startswith("ViT-B/32 could not be downloaded. ")
     assert "From the Hugging Face Hub: " in published

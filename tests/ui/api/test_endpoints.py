@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from clip_core import ZeroShotClassifier, heat_maps, none_of_these, tokenize
 from prompts import label_sets, template_sets
+from tests.running_app import RunningApp
 
 ROOT = Path(__file__).parents[3]
 CAT = ROOT / "ui/examples/cat.jpg"
@@ -22,8 +22,8 @@ LABELS = ["cat", "dog", "rabbit"]
 
 
 @pytest.fixture(scope="module")
-def client(start_app: Callable[..., str]) -> Client:
-    return Client(start_app(), verbose=False)
+def client(shared_app: RunningApp) -> Client:
+    return Client(shared_app.address, verbose=False)
 
 
 @pytest.fixture(scope="module")

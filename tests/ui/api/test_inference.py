@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,15 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from tests.running_app import RunningApp
+
 ROOT = Path(__file__).parents[3]
 CAT = ROOT / "ui" / "examples" / "cat.jpg"
 
 
 @pytest.fixture(scope="module")
-def address(start_app: Callable[..., str], tiny_model: Path) -> str:
-    return start_app("--model", str(tiny_model))
+def address(shared_app: RunningApp) -> str:
+    return shared_app.address
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_named_endpoints_and_these_parameters(client: Client) -> None:
     ]
     assert [p["parameter_default"] for p in parameters[2:]] == [
         "a photo of a {}.",
-        "tiny.safetensors",
+        "bundled",
         "best",
     ]
     returns = api["named_endpoints"]["/classify"]["returns"]
@@ -88,7 +89,7 @@ def test_a_template_changes_prompts_and_answer(client: Client) -> None:
 
 
 def test_a_set_of_templates_by_name(client: Client) -> None:
-    _, table = classify(client, labels="cat\ndog", template="imagenet-7", model="tiny.safetensors")
+    _, table = classify(client, labels="cat\ndog", template="imagenet-7", model="bundled")
     assert {row["prompt"] for row in rows(table)} == {
         "itap of a cat. (+6 more)",
         "itap of a dog. (+6 more)",
@@ -150,14 +151,14 @@ def post(address: str, data: list[Any]) -> str:
     posted = httpx.post(url, json={"data": data})
     if posted.status_code != httpx.codes.OK:
         return posted.text
-    with httpx.stream("GET", f"{url}/{posted.json()['event_id']}", timeout=60) as events:
+    with httpx.stream("GET", f"{url}/{posted.json()['event_id']}", timeout=300) as events:
         return events.read().decode()
 
 
 @pytest.mark.parametrize("path", [str(CAT), str(ROOT / "app.py"), "/etc/hostname", "/etc/passwd"])
 def test_files_of_the_server_are_not_read(path: str, address: str) -> None:
     image = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    events = post(address, [image, "cat, dog", "{}", "tiny.safetensors", "best"])
+    events = post(address, [image, "cat, dog", "{}", "bundled", "best"])
     assert "confidences" not in events
     assert "error" in events
     assert path not in events
@@ -167,7 +168,7 @@ def test_a_label_list_in_json(client: Client, address: str) -> None:
     with CAT.open("rb") as file:
         uploaded = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()
     image = {"path": uploaded[0], "meta": {"_type": "gradio.FileData"}}
-    events = post(address, [image, ["a cat, asleep", "dog"], "{}", "tiny.safetensors", "best"])
+    events = post(address, [image, ["a cat, asleep", "dog"], "{}", "bundled", "best"])
     data = next(line for line in events.splitlines() if line.startswith("data: "))
     _, table = json.loads(data.removeprefix("data: "))
     assert {row["label"] for row in rows(table)} == {"a cat, asleep", "dog"}

@@ -18,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
 from tests.own_loop import run
+from tests.running_app import RunningApp
 
 ROOT = Path(__file__).parents[3]
 CAT = ROOT / "ui/examples/cat.jpg"
@@ -29,8 +30,8 @@ TOOLS = {
 
 
 @pytest.fixture(scope="module")
-def address(start_app: Callable[..., str]) -> str:
-    return start_app("--mcp")
+def address(shared_app: RunningApp) -> str:
+    return shared_app.address
 
 
 def talk(address: str, ask: Callable[[ClientSession], Awaitable[Any]]) -> Any:
@@ -152,6 +153,7 @@ def test_no_tools_without_the_flag(start_app: Callable[..., str], tiny_model: Pa
     assert httpx.get(f"{address}/gradio_api/mcp/").status_code == 404
 
 
+@pytest.mark.slow
 def test_without_its_package_the_flag_says_what_to_install(tmp_path: Path) -> None:
     blocked = "import sys; sys.modules['mcp'] = None; import app; app.main(['--mcp'])"
     done = subprocess.run(

@@ -21,8 +21,8 @@ SECRET = "this-is-nobody-elses-business"
 
 
 @pytest.fixture(scope="module")
-def app(run_app: Callable[..., RunningApp], tiny_model: Path) -> RunningApp:
-    return run_app("--model", str(tiny_model))
+def app(shared_app: RunningApp) -> RunningApp:
+    return shared_app
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def inside() -> Iterator[Inside]:
 
 def get(app: RunningApp, path: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     """One answer to a path exactly as written: httpx would tidy it up first."""
-    connection = http.client.HTTPConnection(app.address.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(app.address.removeprefix("http://"), timeout=300)
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
@@ -81,7 +81,7 @@ def classify(app: RunningApp, image: object, labels: str = "cat, dog") -> str:
     if asked.status_code != 200:
         return f"event: refused {asked.status_code} {asked.text}"
     event = asked.json()["event_id"]
-    return httpx.get(f"{app.address}/gradio_api/call/classify/{event}", timeout=60).text
+    return httpx.get(f"{app.address}/gradio_api/call/classify/{event}", timeout=300).text
 
 
 def upload(app: RunningApp, name: str, data: bytes) -> httpx.Response:

@@ -18,6 +18,7 @@ from tests.running_app import RunningApp, free_port
 
 ROOT = Path(__file__).parents[3]
 CAT = ROOT / "ui" / "examples" / "cat.jpg"
+SECONDS = 300  # that whatever is waited for may take on a busy machine
 
 
 class Watched:
@@ -27,7 +28,7 @@ class Watched:
         self.figures_at = free_port()
         flags = ("--model", str(model), "--metrics", str(self.figures_at), "--log", "debug")
         self.app = run_app(*flags)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SECONDS
         while self.health().status_code != 200 or self.health().json()["model"] != model.name:
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -59,7 +60,7 @@ class Watched:
         """What comes of a question, as the server's events."""
         event = self.send(*arguments, **named).json()["event_id"]
         address = f"{self.app.address}/gradio_api/call/classify/{event}"
-        return httpx.get(address, timeout=120).text
+        return httpx.get(address, timeout=SECONDS).text
 
 
 @pytest.fixture(scope="module")
@@ -134,19 +135,19 @@ def test_what_runs_is_answered_before_the_end(
     labels = ", ".join(f"thing {i} at the end" for i in range(300))
     with ThreadPoolExecutor(1) as other:
         slow = other.submit(watched.ask, labels, "imagenet-80")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SECONDS
         while not watched.health().json()["queue"]["running"]:
             assert time.monotonic() < deadline
             assert not slow.done()
             time.sleep(0.005)
         watched.app.process.send_signal(end)
-        time.sleep(0.7)  # the signal is looked for every half second
-        health = watched.health()
-        assert health.status_code == 503
+        while (health := watched.health()).status_code != 503:  # it is looked for now and then
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         assert health.json()["stopping"] is True
         refused = watched.send("cat, dog")
         assert refused.status_code == 503
         assert "event: complete" in slow.result()
-    assert watched.app.process.wait(timeout=30) == 0
+    assert watched.app.process.wait(SECONDS) == 0
     assert watched.events()[-1]["event"] == "stopped"
     assert watched.events()[-1]["unanswered"] == 0

@@ -102,7 +102,7 @@ def test_hostile_text_stays_literal(text: str) -> None:
 
 
 def test_a_huge_paste_is_refused_quickly() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(LabelsError):
         parse_labels("a," * 2_000_000 + "b" * 1_000_000)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

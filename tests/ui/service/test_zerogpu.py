@@ -113,7 +113,7 @@ def start(tiny_model: Path, spaces: Path, **environment: str) -> dict[str, Any]:
         env=inherited | environment | {"PYTHONPATH": path, "GRADIO_ANALYTICS_ENABLED": "False"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert run.returncode == 0, run.stderr
@@ -140,6 +140,7 @@ def test_on_zerogpu_the_answer_is_marked_and_the_model_loads_first(
 
 
 @pytest.mark.parametrize("environment", [{}, {"SPACES_ZERO_GPU": "false"}])
+@pytest.mark.slow
 def test_elsewhere_nothing_is_marked(
     environment: dict[str, str], tiny_model: Path, spaces: Path
 ) -> None:

@@ -6,13 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from clip_core import ZeroShotClassifier
 from prompts import fill_all
+from tests.running_app import RunningApp
 from ui.service.question import Question, templates_for
 from ui.tabs.share import to_curl, to_python
 
@@ -64,18 +64,19 @@ def test_curl(
     template: str,
     framing: str | None,
     picture: Path,
-    start_app: Callable[..., str],
+    shared_app: RunningApp,
 ) -> None:
     asked = make(picture, labels, template, framing)
     run = subprocess.run(
-        ["bash", "-c", to_curl(asked, start_app())],
+        ["bash", "-c", to_curl(asked, shared_app.address)],
         cwd=picture.parent,
         capture_output=True,
         text=True,
         check=False,
     )
-    data = next(x for x in run.stdout.splitlines() if x.startswith("data: "))
-    shares, table = json.loads(data.removeprefix("data: "))
+    _, complete, data = run.stdout.partition("event: complete\ndata: ")  # after heartbeats
+    assert complete, run.stdout + run.stderr
+    shares, table = json.loads(data)
     expected = ZeroShotClassifier("bundled", device="cpu").score(
         asked.path, labels, asked.prompts, framing
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 
@@ -11,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from clip_core.explain.similarity import Similarities
+from clip_core.images.thumbnail import data_uri, thumbnail_jpeg
 
 from .render import format_share, render
 
@@ -39,7 +38,7 @@ def draw_similarity_table(
     low, high = float(values.min()), float(values.max())
     parts = (values - low) / max(high - low, 1e-9)  # how strongly each cell is coloured
     rows = [
-        (thumbnail(image), caption, [(f"{part:.3f}", text) for part, text in zip(*row, strict=True)])
+        (data_uri(thumbnail_jpeg(image, 2 * THUMBNAIL)), caption, [(f"{part:.3f}", text) for part, text in zip(*row, strict=True)])
         for image, caption, row in zip(
             images, captions, zip(parts.tolist(), shown, strict=True), strict=True
         )
@@ -67,9 +66,3 @@ def _read(similarities: Similarities, reading: str) -> tuple[np.ndarray, list[li
     }[reading]
     return values, [[form(value) for value in row] for row in values.tolist()]
 
-
-def thumbnail(image: Image.Image) -> str:
-    """A small JPEG of an image as a data address."""
-    data = io.BytesIO()
-    image.resize((2 * THUMBNAIL, 2 * THUMBNAIL)).save(data, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()

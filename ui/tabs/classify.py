@@ -13,12 +13,12 @@ import pandas as pd
 
 from ui.api.inference import add_endpoints
 from ui.service.errors import IncompleteError, QuestionError
-from ui.service.export import write_files, write_squares
+from ui.service.export import TABLE_HEADERS, to_table, write_files, write_squares
 from ui.service.hints import contrast_of
 from ui.service.inference import Inference, translate_errors
 from ui.service.labels import parse_labels
 from ui.service.question import CUSTOM, parse_question, shorten
-from ui.widgets.chart import TABLE_HEADERS, chart_message, draw_chart, to_table
+from ui.widgets.chart import chart_message, draw_chart
 from ui.widgets.events import INSTANT, PRIVATE, QUEUED
 from ui.widgets.lazy_tab import mark_open
 from ui.widgets.question_form import (
@@ -181,7 +181,7 @@ def build_classify_tab(inference: Inference) -> tuple[QuestionParts, gr.Tabs]:
                 build_share_tab(inference.models, question, answer.settled, tab)
     wire_question(question, inference.models)
     _wire_answer(inference, question, answer)
-    add_endpoints(inference.score, question.picture, question.labels, inference.models)
+    add_endpoints(inference)
     return question, deeper
 
 

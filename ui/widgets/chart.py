@@ -1,14 +1,11 @@
-"""Bar chart and table of an answer."""
+"""Bar chart of an answer, or a sentence in its place."""
 
 from __future__ import annotations
-
-import pandas as pd
 
 from clip_core import Scores
 
 from .render import render
 
-TABLE_HEADERS = ["rank", "label", "prompt", "score", "cosine similarity", "logit"]
 CHART_LABELS = 10
 NONE = "None of these"
 PERHAPS_NONE = "Perhaps none of these"
@@ -54,21 +51,3 @@ def chart_message(sentence: str, problem: bool = False) -> str:
     """HTML of a sentence in the place of a chart: what is missing, or what is wrong."""
     return render("chart_message", sentence=sentence, problem=problem)
 
-
-def to_table(scores: Scores) -> pd.DataFrame:
-    """A table with the columns `TABLE_HEADERS`, best label first.
-
-    score: the share among these labels, 0 to 1, to four significant digits.
-    """
-    frame = scores.to_frame()
-    shown = pd.DataFrame(
-        {
-            "rank": frame["rank"],
-            "label": frame["label"],
-            "prompt": frame["prompt"],
-            "score": [float(f"{value:.4g}") for value in frame["probability"]],
-            "cosine similarity": frame["cosine_similarity"].astype(float).round(4),
-            "logit": frame["logit"].astype(float).round(3),
-        }
-    )
-    return shown[TABLE_HEADERS]

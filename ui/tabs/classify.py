@@ -82,7 +82,7 @@ class AnswerView:
     def to_updates(self, question: QuestionParts, parts: AnswerParts) -> dict[Any, Any]:
         """The updates that show this. Each view's updates are complete, and new objects.
 
-        A browser may receive several updates at once, and gradio 6.31 then shows the last one alone.
+        If a browser receives several updates at once, gradio 6.31 shows the last one alone.
         """
         updates: dict[Any, Any] = {question.square: self.square}
         if self.awaited:

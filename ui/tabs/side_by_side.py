@@ -160,7 +160,9 @@ def _pair(first: Scores, second: Scores) -> list[Row]:
         ours = dict(zip(first.labels, left, strict=True))
         theirs = dict(zip(second.labels, right, strict=True))
         rows = [Row(label, (ours.get(label), theirs.get(label))) for label in ours | theirs]
-    return sorted(rows, key=lambda row: -1 if row.shares[0] is None else row.shares[0], reverse=True)
+    return sorted(
+        rows, key=lambda row: -1 if row.shares[0] is None else row.shares[0], reverse=True
+    )
 
 
 def _best(scores: Scores) -> str:

@@ -40,7 +40,7 @@ def draw_chart(scores: Scores, with_none: bool = True) -> str:
         "chart",
         rows=list(frame.head(CHART_LABELS).itertuples()),
         note=note,
-        none=none,
+        verdict=none,
         doubtful=doubtful,
         none_name=PERHAPS_NONE if doubtful else NONE,
         none_note=NONE_MEANS if none is not None else NONE_UNFITTED if with_none else "",
@@ -50,4 +50,3 @@ def draw_chart(scores: Scores, with_none: bool = True) -> str:
 def chart_message(sentence: str, problem: bool = False) -> str:
     """HTML of a sentence in the place of a chart: what is missing, or what is wrong."""
     return render("chart_message", sentence=sentence, problem=problem)
-

@@ -36,9 +36,7 @@ def lazy_tab(
     `question.asked`, then those of the tab's own controls. on: events of those controls.
     """
     seen = gr.Textbox(visible="hidden")  # the value of `settled` that the tab was filled for
-    tab.select(
-        None, settled, seen, js=f"(settled) => clip.openPanel('{name}', settled)", **SILENT
-    )
+    tab.select(None, settled, seen, js=f"(settled) => clip.openPanel('{name}', settled)", **SILENT)
     settled.change(
         None,
         [settled, seen],

@@ -25,6 +25,7 @@ FRAMING_CHOICES = [
     ("five crops, averaged", "crops"),
 ]
 
+
 class QuestionParts(NamedTuple):
     """Components of the question form."""
 

@@ -41,7 +41,10 @@ def _join_lines(source: str) -> str:
 
 _ENVIRONMENT = Environment(
     loader=DictLoader(
-        {path.stem: _join_lines(path.read_text(encoding="utf-8")) for path in TEMPLATES.glob("*.html")}
+        {
+            path.stem: _join_lines(path.read_text(encoding="utf-8"))
+            for path in TEMPLATES.glob("*.html")
+        }
     ),
     autoescape=True,
     undefined=StrictUndefined,

@@ -1,7 +1,7 @@
 """Session restore: the question on the page outlives a reload.
 
-When the connection is lost, gradio's page reloads itself as soon as the server answers, and what was
-typed would be gone. The browser keeps it in the tab's session storage, which ends with the tab; of
+After a lost connection, gradio's page reloads itself as soon as the server answers, and what was
+typed would be gone. The browser keeps it in the tab's session storage, which ends with the tab. Of
 the image it keeps only the path of the upload on the server.
 """
 
@@ -21,7 +21,7 @@ from .question_form import QuestionParts
 
 def wire_session_restore(question: QuestionParts) -> None:
     """Saves the question in the browser whenever it changes."""
-    fields = [
+    fields: list[Any] = [
         question.picture,
         question.labels,
         question.template,

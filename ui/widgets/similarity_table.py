@@ -36,23 +36,18 @@ def draw_similarity_table(
     """HTML of the table under one of `READINGS`, and of the loss of the pairs on its diagonal."""
     values, shown = _read(similarities, reading)
     low, high = float(values.min()), float(values.max())
-    parts = (values - low) / max(high - low, 1e-9)  # how strongly each cell is coloured
-    rows = [
-        (data_uri(thumbnail_jpeg(image, 2 * THUMBNAIL)), caption, [(f"{part:.3f}", text) for part, text in zip(*row, strict=True)])
-        for image, caption, row in zip(
-            images, captions, zip(parts.tolist(), shown, strict=True), strict=True
-        )
-    ]
-    loss = similarities.paired
+    # How strongly each cell is coloured
+    parts = [[f"{part:.3f}" for part in row] for row in (values - low) / max(high - low, 1e-9)]
     return render(
         "similarity_table",
         explanation=READINGS[reading].format(scale=similarities.scale),
         captions=captions,
-        rows=rows,
+        images=[data_uri(thumbnail_jpeg(image, 2 * THUMBNAIL)) for image in images],
         side=THUMBNAIL,
-        loss=loss,
-        count=len(rows),
-        chance=math.log(len(rows)),
+        parts=parts,
+        shown=shown,
+        loss=similarities.paired,
+        chance=math.log(len(captions)),
     )
 
 
@@ -65,4 +60,3 @@ def _read(similarities: Similarities, reading: str) -> tuple[np.ndarray, list[li
         "each caption chooses": (similarities.per_text, format_share),
     }[reading]
     return values, [[form(value) for value in row] for row in values.tolist()]
-

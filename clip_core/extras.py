@@ -11,7 +11,7 @@ from .errors import InputError
 # By the names of pyproject.toml's extras. Each package is imported under the name that pip knows.
 EXTRAS = {
     "app": ("gradio", "psutil", "limits"),
-    "many": ("pyarrow", "scipy", "matplotlib"),
+    "many": ("pyarrow", "scipy", "matplotlib", "jinja2"),
 }
 
 

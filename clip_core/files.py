@@ -1,7 +1,8 @@
-"""Files written whole or not at all, and the reasons that the system gives for refusing one."""
+"""Files: written whole or not at all, their SHA-256, and why the system refused one."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,3 +27,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def reason_of(error: OSError) -> str:
     """Why the system refused a file, to follow a colon in a sentence: "no space left on device"."""
     return (error.strerror or str(error)).lower()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

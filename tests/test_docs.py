@@ -67,3 +67,25 @@ def test_the_table_names_every_endpoint(address: str) -> None:
     api = Client(address, verbose=False).view_api(return_format="dict", print_info=False)
     text = (ROOT / "docs/api.md").read_text("utf-8")
     assert all(f"`{name}`" in text for name in api["named_endpoints"])
+
+
+DOCUMENTS = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not {".venv", ".git", ".venv-peers", "build"} & set(path.relative_to(ROOT).parts)
+)
+# A file of another project
+ELSEWHERE = {"data/prompts.md"}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_named_files_are_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?://|mailto:)([^)#\s]+)", text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    named = re.findall(
+        r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|txt|js|json|html|css|safetensors))`", text
+    )
+    lost = [name for name in named if not (ROOT / name).exists() and name not in ELSEWHERE]
+    beside = (path.parent, ROOT / "clip_core")  # where a document says its paths begin
+    assert [name for name in lost if not any((at / name).exists() for at in beside)] == []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from clip_core.weights.download import sha256_of
+from clip_core.files import sha256_of
 
 # Trained on (README.md has their licences): packages, and the SHA-256 of their files in Debian 12.
 INGREDIENTS = {

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from clip_core import CLIP, load
-from clip_core.weights.download import sha256_of
+from clip_core.files import sha256_of
 from clip_core.weights.resolve import BUNDLED
 
 from .basic_words import TABLE, read_table

@@ -19,7 +19,7 @@ from clip_core.batch.outputs import check_outputs, errors_beside
 from clip_core.batch.pipeline import Embedding, default_workers, encode
 from clip_core.batch.tables import check_format
 from clip_core.classifier import ZeroShotClassifier
-from clip_core.errors import TextTooLongError
+from clip_core.errors import InputError, TextTooLongError
 from clip_core.weights.resolve import weights_folder
 
 from .options import INTERRUPTED, add_framing_option, add_model_options
@@ -36,7 +36,7 @@ class BatchRun:
     framing: str
     store: FeatureStore
     encoded: Iterable[Embedding] = ()
-    problems: list[Embedding] = field(default_factory=list)
+    errors: list[Embedding] = field(default_factory=list)
     computed: int = 0
     started: float = field(default_factory=time.perf_counter)
 
@@ -45,7 +45,7 @@ class BatchRun:
         with tqdm(self.encoded, total=len(self.sources), unit=" pictures", smoothing=0.05) as bar:
             for each in bar:
                 if each.features is None:
-                    self.problems.append(each)
+                    self.errors.append(each)
                     continue
                 self.computed += not each.was_cached
                 yield each
@@ -57,11 +57,11 @@ class BatchRun:
         print(
             f"{count:,} pictures in {seconds:,.1f} s ({count / seconds:,.1f} a second): "
             f"{self.computed:,} encoded, "
-            f"{count - self.computed - len(self.problems):,} known before or copies, "
-            f"{len(self.problems):,} that could not be read.",
+            f"{count - self.computed - len(self.errors):,} known before or copies, "
+            f"{len(self.errors):,} that could not be read.",
             file=sys.stderr,
         )
-        return 1 if self.problems else 0
+        return 1 if self.errors else 0
 
 
 def make_parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -132,7 +132,7 @@ def open_run(
         shard, shards = options.shard
         sources = [source for source in sources if in_shard(source, shard, shards)]
     if (options.workers or 0) < 0 or (options.batch_size or 1) < 1 or (options.ray or 1) < 1:
-        raise ValueError("--workers can't be below 0, --batch-size and --ray not below 1.")
+        raise InputError("--workers can't be below 0, --batch-size and --ray not below 1.")
     framing = options.framing or classifier.default_framing
     base = options.features or weights_folder() / "features"
     with open_store(base, classifier, framing, appearance) as store:
@@ -173,10 +173,10 @@ def _shard(text: str) -> tuple[int, int]:
 def stack_features(run: BatchRun, pictures: Sequence[Embedding]) -> Tensor:
     """The features [N, D] of pictures that a run gave; there are none where there are no sources.
 
-    Raises ValueError where there are sources and none can be read.
+    Raises InputError where there are sources and none can be read.
     """
     if run.sources and not pictures:
-        raise ValueError("None of the pictures can be read.")
+        raise InputError("None of the pictures can be read.")
     return run.store.gather([each.content for each in pictures if each.content is not None])
 
 
@@ -185,7 +185,7 @@ def label_features(
 ) -> Tensor:
     """As `ZeroShotClassifier.label_features`, for labels or phrases that a person gave.
 
-    Raises ValueError, with one sentence that names the label, for one that is too long.
+    Raises InputError, with one sentence that names the label, for one that is too long.
     """
     try:
         return classifier.label_features(prompts)
@@ -194,7 +194,7 @@ def label_features(
             label for label, texts in zip(labels, prompts, strict=True) if error.text in texts
         )
         shown = long if len(long) <= LONGEST_SHOWN else f"{long[:LONGEST_SHOWN]}..."
-        raise ValueError(
+        raise InputError(
             f"{shown!r} is longer than the model can read together with its template: shorten it."
         ) from error
 

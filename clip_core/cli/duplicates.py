@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
     threshold = copies_of.default_threshold(classifier)
     with open_run(options, classifier, sources, appearance=True) as run:
         pictures = list(run)
-    write_errors(run.problems, errors)
+    write_errors(run.errors, errors)
     features = stack_features(run, pictures)
     groups = copies_of.find_near_copies(features, options.threshold or threshold)
     odd = copies_of.find_odd_ones(features)

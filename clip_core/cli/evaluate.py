@@ -16,7 +16,7 @@ from clip_core.batch.pipeline import Embedding
 from clip_core.batch.tables import to_csv, write_text
 from clip_core.evaluation.ask import check_variant_count, score_variants, variant_name
 from clip_core.evaluation.dataset import IDENTITY, find_labelled, read_aliases
-from clip_core.evaluation.report import thumbnails, write_report
+from clip_core.evaluation.report import make_thumbnails, write_report
 from clip_core.evaluation.statistics import Comparison, Variant, compare
 from prompts import fill_all
 
@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
         with open_run(one, classifier, list(label_of)) as run:
             read = list(run)
         code = max(code, run.exit_code())
-        problems |= {each.item: each for each in run.problems}
+        problems |= {each.item: each for each in run.errors}
         write_errors(list(problems.values()), errors)
         features = stack_features(run, read)
         several = model if len(models) > 1 else None
@@ -93,8 +93,8 @@ def run(arguments: list[str]) -> int:
             ("Models", ", ".join(models)),
             ("Date", date.today().isoformat()),
         ]
-        seen = thumbnails(comparison, sources)
-        write_report(comparison, options.report, "Which way of asking is best?", notes, seen)
+        thumbnails = make_thumbnails(comparison, sources)
+        write_report(comparison, options.report, "Which way of asking is best?", notes, thumbnails)
     print(comparison.to_frame().to_string(index=False, float_format="{:.3f}".format, na_rep=""))
     for said in (comparison.sentence, *comparison.warnings):
         print(said)

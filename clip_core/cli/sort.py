@@ -82,7 +82,7 @@ def run(arguments: list[str]) -> int:
                     rows, found["label"], found["probability"], strict=True
                 ):
                     placed.append((row.item, label if share >= options.least else UNSURE))
-    write_errors(run.problems, errors)
+    write_errors(run.errors, errors)
     code = run.exit_code()
     for label, count in counts.most_common():
         print(f"{count:>8,}  {label}", file=sys.stderr)

@@ -1,9 +1,8 @@
-"""Which way of asking is best, and whether the pictures at hand can tell.
+"""Statistics of variants (templates, wordings, models) on the same labelled images.
 
-Each way (a template, a wording, a model) answers the same labelled pictures. Accuracies have
-Wilson's intervals; each way is compared with the first, picture by picture, by McNemar's exact
-test, corrected after Holm where there are several. Statistics are statsmodels' and scipy's,
-imported where they are used: they take a second, which the page's start would wait for.
+Accuracies have Wilson intervals. Each variant is compared with the first, image by image, by
+McNemar's exact test with Holm's correction. scipy is imported where it is used: it takes half a
+second, which the page's start would wait for.
 """
 
 from __future__ import annotations
@@ -14,15 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-LEVEL = 0.05  # a difference is told from chance below it; intervals hold at 95 %
+from clip_core.errors import InputError
+
+LEVEL = 0.05  # significance level; intervals hold at 95 %
 BINS = 15  # of the calibration, as in Guo et al., arXiv 1706.04599
 RESAMPLES = 5000  # of the paired bootstrap
-FEW = 5  # a label with fewer pictures tells little
+FEW = 5  # a label with fewer images tells little
+FIGURES = (
+    *("way", "pictures", "right", "accuracy", "accuracy_low", "accuracy_high"),
+    *("macro_recall", "ece"),
+)
+DIFFERENCES = (
+    *("difference", "difference_low", "difference_high", "only_first", "only_other"),
+    *("p", "p_holm"),
+)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of asking. logits: float32 [pictures, labels], scaled cosine similarities."""
+    """One way of asking. logits: float32 [images, labels], scaled cosine similarities."""
 
     name: str
     logits: np.ndarray
@@ -30,11 +39,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Result:
-    """How one way did.
+    """Figures of one variant.
 
-    answers: int [pictures], numbers of labels; confidence: float [pictures], the probability of the
-    answer. confusion: int [labels, labels], right ones in rows, answers in columns. calibration:
-    a row for each bin that holds pictures: pictures, confidence, accuracy.
+    answers: int [images], numbers of labels. confidence: float [images], the probability of the
+    answer. low, high: the interval of the accuracy. confusion: int [labels, labels], true labels in
+    rows, answers in columns. calibration: columns pictures, confidence and accuracy, a row for each
+    bin that is not empty. ece: expected calibration error.
     """
 
     name: str
@@ -52,12 +62,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Difference:
-    """A way beside the first: their accuracies' difference, and whether it is more than chance.
+    """A variant compared with the first.
 
-    difference, low, high: its accuracy less the first's, and the 95 % interval of a paired
-    bootstrap; NaN where all pictures tell the same, of which it can make nothing else. only_first,
-    only_other: pictures that one alone has right. p, p_adjusted: of McNemar's exact test, before
-    and after Holm's correction.
+    difference, low, high: its accuracy minus the first's, and the 95 % interval of a paired
+    bootstrap; the interval is NaN where all images agree. only_first, only_other: images that only
+    one of the two has right. p, p_adjusted: McNemar's exact test, before and after Holm.
     """
 
     name: str
@@ -71,23 +80,27 @@ class Difference:
 
     @property
     def is_real(self) -> bool:
-        """Whether it is more than chance, at `LEVEL`."""
+        """Whether it is significant at `LEVEL`."""
         return self.p_adjusted < LEVEL
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several ways on the same pictures. truth: int [pictures], the number of the right label."""
+    """Several variants on the same images.
+
+    pictures: the images' names. truth: int [images], numbers of the true labels. differences: of
+    each variant after the first.
+    """
 
     labels: tuple[str, ...]
     pictures: tuple[str, ...]
     truth: np.ndarray
     results: tuple[Result, ...]
-    differences: tuple[Difference, ...]  # of each way after the first
+    differences: tuple[Difference, ...]
 
     @property
     def sentence(self) -> str:
-        """What can be said, for somebody who knows no statistics."""
+        """The conclusion, for readers who know no statistics."""
         first = self.results[0]
         if not self.differences:
             return (
@@ -122,7 +135,7 @@ class Comparison:
 
     @property
     def warnings(self) -> list[str]:
-        """What makes the figures weak."""
+        """Reasons to distrust the figures."""
         counts = np.bincount(self.truth, minlength=len(self.labels))
         few = [label for label, count in zip(self.labels, counts, strict=True) if 0 < count < FEW]
         none = int((counts == 0).sum())
@@ -137,39 +150,37 @@ class Comparison:
         return said
 
     def to_frame(self) -> pd.DataFrame:
-        """A row for each way; the columns on differences are empty for the first."""
-        rows = []
-        for result, other in zip(self.results, [None, *self.differences], strict=True):
-            rows.append(
-                {
-                    "way": result.name,
-                    "pictures": len(self.pictures),
-                    "right": result.right,
-                    "accuracy": result.accuracy,
-                    "accuracy_low": result.low,
-                    "accuracy_high": result.high,
-                    "macro_recall": result.macro_recall,
-                    "ece": result.ece,
-                    "difference": other and other.difference,
-                    "difference_low": other and other.low,
-                    "difference_high": other and other.high,
-                    "only_first": other and other.only_first,
-                    "only_other": other and other.only_other,
-                    "p": other and other.p,
-                    "p_holm": other and other.p_adjusted,
-                }
-            )
-        frame = pd.DataFrame(rows)
-        return frame.astype(dict.fromkeys(frame.columns[8:], "float64"))
+        """A row for each variant; the columns on differences are empty for the first."""
+        figures = [
+            (r.name, len(self.pictures), r.right, r.accuracy, r.low, r.high, r.macro_recall, r.ece)
+            for r in self.results
+        ]
+        differences = [
+            (d.difference, d.low, d.high, d.only_first, d.only_other, d.p, d.p_adjusted)
+            for d in self.differences
+        ]
+        return pd.concat(
+            [
+                pd.DataFrame(figures, columns=FIGURES),
+                # Numbered from 1: the first variant has no difference
+                pd.DataFrame(
+                    differences,
+                    columns=DIFFERENCES,
+                    index=range(1, len(figures)),
+                    dtype="float64",
+                ),
+            ],
+            axis=1,
+        )
 
     def by_label(self) -> pd.DataFrame:
-        """A row for each way and label: pictures, right, recall with its interval, precision."""
+        """A row for each variant and label: counts, recall with its interval, precision."""
         rows = []
         for result in self.results:
             for i, label in enumerate(self.labels):
                 count, right = int(result.confusion[i].sum()), int(result.confusion[i, i])
                 answered = int(result.confusion[:, i].sum())
-                low, high = _wilson(right, count)
+                low, high = wilson_interval(right, count)
                 rows.append(
                     {
                         "way": result.name,
@@ -185,7 +196,7 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def answers(self) -> pd.DataFrame:
-        """A row for each picture: what is right, and each way's answer and its probability."""
+        """A row for each image: the true label, each variant's answer and its probability."""
         columns: dict[str, object] = {
             "picture": self.pictures,
             "label": [self.labels[i] for i in self.truth],
@@ -196,42 +207,45 @@ class Comparison:
         return pd.DataFrame(columns)
 
     def disagreements(self) -> np.ndarray:
-        """Numbers of the pictures that the ways answer differently: the most different first."""
+        """Numbers of the images that variants answer differently, most answers first."""
         answers = np.stack([result.answers for result in self.results], axis=1)
-        kinds = np.array([len(set(row)) for row in answers])
+        distinct = np.array([len(set(row)) for row in answers])
         confidence = np.stack([result.confidence for result in self.results]).mean(axis=0)
-        order = np.lexsort((-confidence, -kinds))
-        return order[kinds[order] > 1]
+        order = np.lexsort((-confidence, -distinct))
+        return order[distinct[order] > 1]
 
 
 def compare(
-    ways: Sequence[Variant], labels: Sequence[str], truth: Sequence[int], pictures: Sequence[str]
+    variants: Sequence[Variant],
+    labels: Sequence[str],
+    truth: Sequence[int],
+    pictures: Sequence[str],
 ) -> Comparison:
-    """Compares ways of asking, each with the first.
+    """Compares variants, each with the first.
 
-    truth: the number of each picture's right label. pictures: their names. Raises ValueError, with
-    one sentence, for what can't be compared.
+    truth: the number of each image's true label. pictures: the images' names. Raises InputError,
+    with one sentence, for what can't be compared.
     """
     right = np.asarray(truth, dtype=np.int64)
-    names = [way.name for way in ways]
-    if not ways or len(set(names)) < len(names):
-        raise ValueError("There must be one way of asking or more, each with another name.")
+    names = [variant.name for variant in variants]
+    if not variants or len(set(names)) < len(names):
+        raise InputError("There must be one way of asking or more, each with another name.")
     if len(labels) < 2 or not len(pictures):
-        raise ValueError("At least two labels are needed, and one picture.")
+        raise InputError("At least two labels are needed, and one picture.")
     if right.shape != (len(pictures),) or right.min() < 0 or right.max() >= len(labels):
-        raise ValueError("Each picture needs one of the labels.")
-    for way in ways:
-        if way.logits.shape != (len(pictures), len(labels)) or not np.isfinite(way.logits).all():
-            raise ValueError(f"“{way.name}” needs a finite score for each picture and label.")
-    results = tuple(_result(way, right, len(labels)) for way in ways)
+        raise InputError("Each picture needs one of the labels.")
+    for name, logits in ((variant.name, variant.logits) for variant in variants):
+        if logits.shape != (len(pictures), len(labels)) or not np.isfinite(logits).all():
+            raise InputError(f"“{name}” needs a finite score for each picture and label.")
+    results = tuple(_result(variant, right) for variant in variants)
     return Comparison(tuple(labels), tuple(pictures), right, results, _differences(results, right))
 
 
 def calibrate(confidence: np.ndarray, is_right: np.ndarray) -> tuple[pd.DataFrame, float]:
-    """Whether probabilities mean what they say: bins with pictures in them, and the ECE.
+    """Calibration: the bins that are not empty, and the expected calibration error.
 
-    confidence: float [N], of the answers given; is_right: bool [N]. The expected calibration error
-    is the mean gap between confidence and accuracy over `BINS` equal bins, weighted by their sizes.
+    confidence: float [N], of the answers; is_right: bool [N]. The error is the mean gap between
+    confidence and accuracy over `BINS` equal bins, weighted by their sizes.
     """
     bins = np.clip(np.ceil(confidence * BINS), 1, BINS).astype(int)
     frame = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": is_right * 1.0})
@@ -244,19 +258,20 @@ def calibrate(confidence: np.ndarray, is_right: np.ndarray) -> tuple[pd.DataFram
     return grouped, float((gaps * grouped["pictures"]).sum() / len(frame))
 
 
-def _result(way: Variant, truth: np.ndarray, labels: int) -> Result:
+def _result(variant: Variant, truth: np.ndarray) -> Result:
     from scipy.special import softmax  # noqa: PLC0415
 
-    answers = way.logits.argmax(axis=1)
-    confidence = softmax(way.logits.astype(np.float64), axis=1).max(axis=1)
+    labels = variant.logits.shape[1]
+    answers = variant.logits.argmax(axis=1)
+    confidence = softmax(variant.logits.astype(np.float64), axis=1).max(axis=1)
     confusion = np.zeros((labels, labels), dtype=np.int64)
     np.add.at(confusion, (truth, answers), 1)
     counts = confusion.sum(axis=1)
     right = int(np.trace(confusion))
-    low, high = _wilson(right, len(truth))
+    low, high = wilson_interval(right, len(truth))
     calibration, ece = calibrate(confidence, answers == truth)
     return Result(
-        name=way.name,
+        name=variant.name,
         answers=answers,
         confidence=confidence,
         right=right,
@@ -271,31 +286,52 @@ def _result(way: Variant, truth: np.ndarray, labels: int) -> Result:
 
 
 def _differences(results: Sequence[Result], truth: np.ndarray) -> tuple[Difference, ...]:
-    from statsmodels.stats.contingency_tables import mcnemar  # noqa: PLC0415
-    from statsmodels.stats.multitest import multipletests  # noqa: PLC0415
-
-    if len(results) < 2:
-        return ()
     first = results[0].answers == truth
     found = []
     for result in results[1:]:
         other = result.answers == truth
         only_first, only_other = int((first & ~other).sum()), int((other & ~first).sum())
-        both, neither = int((first & other).sum()), int((~first & ~other).sum())
-        test = mcnemar([[both, only_first], [only_other, neither]], exact=True)
-        low, high = _interval(other.astype(float) - first)
-        found.append((result.name, only_first, only_other, low, high, float(test.pvalue)))
-    _, adjusted, _, _ = multipletests([row[-1] for row in found], method="holm")
+        low, high = _bootstrap_interval(other.astype(float) - first)
+        found.append((low, high, only_first, only_other, mcnemar(only_first, only_other)))
+    adjusted = holm(np.array([row[-1] for row in found]))
     return tuple(
-        Difference(name, (b - a) / len(truth), low, high, a, b, p, float(corrected))
-        for (name, a, b, low, high, p), corrected in zip(found, adjusted, strict=True)
+        Difference(result.name, (b - a) / len(truth), low, high, a, b, p, float(corrected))
+        for result, (low, high, a, b, p), corrected in zip(
+            results[1:], found, adjusted, strict=True
+        )
     )
 
 
-def _interval(gains: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of a mean of paired differences: percentile bootstrap over pictures.
+def mcnemar(only_first: int, only_other: int) -> float:
+    """p of McNemar's exact test: a binomial test of the images that only one has right."""
+    from scipy.stats import binomtest  # noqa: PLC0415
 
-    NaN where all are the same: it would have no width, as if nothing else could have come out.
+    discordant = only_first + only_other
+    return float(binomtest(min(only_first, only_other), discordant).pvalue) if discordant else 1.0
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p values [n] after Holm's step-down correction for n comparisons."""
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return adjusted
+
+
+def wilson_interval(right: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share, after Wilson; NaN without a count."""
+    from scipy.stats import binomtest  # noqa: PLC0415
+
+    if not count:
+        return float("nan"), float("nan")
+    interval = binomtest(right, count).proportion_ci(1 - LEVEL, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _bootstrap_interval(gains: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of a mean of paired differences: percentile bootstrap over images.
+
+    NaN where all are equal: the interval would have no width, which would claim certainty.
     """
     from scipy.stats import bootstrap  # noqa: PLC0415
 
@@ -311,15 +347,6 @@ def _interval(gains: np.ndarray) -> tuple[float, float]:
         batch=500,
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def _wilson(right: int, count: int) -> tuple[float, float]:
-    from statsmodels.stats.proportion import proportion_confint  # noqa: PLC0415
-
-    if not count:
-        return float("nan"), float("nan")
-    low, high = proportion_confint(right, count, alpha=LEVEL, method="wilson")
-    return float(low), float(high)
 
 
 def _of(right: int, count: int) -> str:

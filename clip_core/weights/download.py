@@ -1,15 +1,14 @@
-"""One file from one address, whole or not at all: resumed, checked, and fetched once."""
+"""Download of one file: resumable, checked by SHA-256, and done once among several processes."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import filelock
@@ -17,38 +16,59 @@ import httpx
 from tqdm import tqdm
 
 from clip_core.errors import DownloadError
+from clip_core.files import sha256_of
 
-# Bytes so far, and in all where that is known. What it raises ends a download; what has come is
-# kept for the next time.
+# Takes the bytes so far, and the size of the file where it is known. What it raises cancels the
+# download; the bytes so far are kept for the next one.
 OnProgress = Callable[[int, int | None], None]
 
-SECONDS_TO_CONNECT, SECONDS_TO_WAIT = 10.0, 30.0  # for a connection, for the next bytes
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)  # seconds without any new byte, and for a connection
 SECONDS_BETWEEN_TRIES = (1.0, 2.0, 4.0)
-LONGEST_RETRY_AFTER = 30.0  # seconds that a busy server may ask to be left alone
+LONGEST_RETRY_AFTER = 30.0  # seconds: the longest wait that a busy server can ask for
 SECONDS_BETWEEN_REPORTS = 0.1
 MAX_REDIRECTS = 5
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 20  # bytes that a try must bring to count as progress
 
 
-class _TransientError(Exception):
-    """Worth another try. The message is what to say if there is none left."""
+class RetryableError(DownloadError):
+    """Another try may succeed, after `wait` seconds."""
 
-    def __init__(self, sentence: str, wait: float = 0.0) -> None:
-        super().__init__(sentence)
-        self.wait = wait
+    wait = 0.0
 
 
-class _WrongBytesError(Exception):
-    """All bytes are here, and they are not the ones wanted."""
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+# The first that fits an error or one of its causes is used: narrower kinds stand before wider ones.
+# {reason} is the operating system's own words.
+FAILURES: tuple[tuple[type[Exception], type[DownloadError], str], ...] = (
+    (httpx.InvalidURL, DownloadError, "{address!r} is no address: {error}"),
+    (httpx.UnsupportedProtocol, DownloadError, "{address!r} can't be downloaded from: {error}"),
+    (httpx.DecodingError, DownloadError, "{address!r} can't be downloaded from: {error}"),
+    (
+        httpx.TooManyRedirects,
+        DownloadError,
+        "{host} redirects in a circle: use another mirror.",
+    ),
+    (
+        httpx.TimeoutException,
+        RetryableError,
+        "{host} did not answer in time or stopped sending: try again later; what has come is kept.",
+    ),
+    (
+        httpx.RemoteProtocolError,
+        RetryableError,
+        "{host} closed the connection early, every time: try again later; what has come is kept.",
+    ),
+    (
+        ssl.SSLError,
+        DownloadError,
+        "The connection to {host} is not secure ({reason}): check the machine's clock and "
+        "certificates.",
+    ),
+    (
+        httpx.TransportError,
+        RetryableError,
+        "{host} can't be reached ({reason}): check the network, or name a mirror.",
+    ),
+)
 
 
 def download(
@@ -59,141 +79,128 @@ def download(
     max_bytes: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> None:
-    """After this, `path` holds exactly the file with that SHA-256.
+    """Ensures that `path` is the file with this SHA-256.
 
-    A file that is there and right is left alone; one that is there and wrong is replaced. Bytes go
-    to PATH.part, which a later call resumes, and take the file's name once their number and their
-    SHA-256 are right. PATH.lock sees to it that of several processes one fetches and the others
-    wait. max_bytes: a server that sends more is stopped. on_progress: called about ten times a
-    second, while it waits as well; without it a bar is shown on a terminal.
+    A file with the right SHA-256 is left alone, one with another is replaced. The bytes are written
+    to PATH.part, which a later call resumes, and renamed once their SHA-256 is right. PATH.lock
+    makes other processes wait for the one that downloads. max_bytes: the download stops if the
+    server sends more. on_progress: called about ten times a second, also while waiting; without it
+    a progress bar is shown on a terminal.
 
-    Raises DownloadError, with one sentence, when the file can't be had.
+    Raises DownloadError, with one sentence, when the file can't be downloaded.
     """
     if path.is_file() and sha256_of(path) == sha256:
         return
-    with _bar(path.name, on_progress) as report, _lock(path, report):
-        if path.is_file():
-            if sha256_of(path) == sha256:  # another process fetched it
-                return
-            path.unlink()  # as an interrupted download of other programs leaves it
-        part = path.with_name(path.name + ".part")
-        resumed = part.exists()
+    with _reporter(path.name, on_progress) as report, _translated(address, path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path, report):
+            if path.is_file():
+                if sha256_of(path) == sha256:  # another process downloaded it meanwhile
+                    return
+                path.unlink()  # an interrupted download of another program leaves such a file
+            part = PartialFile(path)
+            for _ in range(2 if part.size else 1):  # what was there before may be another file's
+                _fetch(address, part, max_bytes, report)
+                if part.finish(sha256):
+                    return
+    raise DownloadError(
+        f"{httpx.URL(address).host} sent other bytes than {path.name} has (its SHA-256 is wrong): "
+        "they were removed; use another mirror."
+    )
+
+
+class PartialFile:
+    """The bytes downloaded so far, in PATH.part."""
+
+    def __init__(self, path: Path) -> None:
+        self.final_path = path
+        self.path = path.with_name(path.name + ".part")
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 where there is no such file."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def append(self, chunks: Iterable[bytes], start: int) -> Iterator[int]:
+        """Writes chunks from byte `start` on, the size or 0, and yields the size after each."""
         try:
-            _fetch(address, part, sha256, max_bytes, report)
-        except _WrongBytesError:
-            if not resumed:
-                raise _wrong_bytes(address, path.name) from None
-            try:  # what was there from before may have been the wrong part
-                _fetch(address, part, sha256, max_bytes, report)
-            except _WrongBytesError:
-                raise _wrong_bytes(address, path.name) from None
-        os.replace(part, path)
+            with self.path.open("ab" if start else "wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                    start += len(chunk)
+                    yield start
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno == errno.ENOSPC:  # other programs need the space
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+            raise
+
+    def finish(self, sha256: str) -> bool:
+        """Gives the file its final name if its SHA-256 is right, else removes it. True if right."""
+        if sha256_of(self.path) != sha256:
+            self.path.unlink()
+            return False
+        os.replace(self.path, self.final_path)
+        return True
 
 
-def _fetch(
-    address: str, part: Path, sha256: str, max_bytes: int | None, report: OnProgress
-) -> None:
-    """Tries until the part is whole, with the right bytes; else removes it."""
+def _fetch(address: str, part: PartialFile, max_bytes: int | None, report: OnProgress) -> None:
+    """Sends requests until the file is complete."""
     tries = 0
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        before = part.size
         try:
-            _fetch_rest(address, part, max_bytes, report)
-            break
-        except _TransientError as error:
-            came = part.stat().st_size if part.exists() else 0
-            tries = 1 if came - before >= CHUNK else tries + 1  # a bad connection is no dead one
+            with _translated(address, part.path.parent):
+                return _request_rest(address, part, max_bytes, report)
+        except RetryableError as error:
+            tries = 1 if part.size - before >= CHUNK else tries + 1
             if tries > len(SECONDS_BETWEEN_TRIES):
-                raise DownloadError(str(error)) from error
-            _wait(max(SECONDS_BETWEEN_TRIES[tries - 1], error.wait), came, report)
-    if sha256_of(part) != sha256:
-        part.unlink()
-        raise _WrongBytesError
+                raise
+            until = time.monotonic() + max(SECONDS_BETWEEN_TRIES[tries - 1], error.wait)
+        while (left := until - time.monotonic()) > 0:
+            report(part.size, None)
+            time.sleep(min(left, SECONDS_BETWEEN_REPORTS))
 
 
-def _fetch_rest(address: str, part: Path, max_bytes: int | None, report: OnProgress) -> None:
-    """One request for what the part lacks."""
-    have = part.stat().st_size if part.exists() else 0
-    try:
-        host = httpx.URL(address).host
-    except httpx.InvalidURL as error:
-        raise DownloadError(f"{address!r} is no address: {error}") from error
-    # Compressed on the way, numbers of bytes would mean something else
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    timeout = httpx.Timeout(SECONDS_TO_WAIT, connect=SECONDS_TO_CONNECT)
-    report(have, None)
-    try:
-        with (
-            httpx.Client(
-                follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=timeout
-            ) as client,
-            client.stream("GET", address, headers=headers) as response,
-        ):
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                if _size_of_all(response) != have:  # more than there is: not this file's part
-                    part.unlink()
-                    raise _TransientError(f"{host} has another file there than was begun.")
-                return
-            _check_status(response, host)
-            if not _continues(response, have):
-                have = 0
-            length = response.headers.get("Content-Length")
-            total = have + int(length) if length and length.isdigit() else None
-            _check_size(total, max_bytes, host)
-            _check_room(part, total, have)
-            _write(response, part, have, total, max_bytes, report)
-    except (httpx.UnsupportedProtocol, httpx.DecodingError) as error:
-        raise DownloadError(f"{address!r} can't be downloaded from: {error}") from error
-    except httpx.TooManyRedirects as error:
-        raise DownloadError(f"{host} redirects in a circle: use another mirror.") from error
-    except httpx.TimeoutException as error:
-        raise _TransientError(
-            f"{host} did not answer in time or stopped sending: try again later; what has come "
-            "is kept."
-        ) from error
-    except httpx.RemoteProtocolError as error:
-        raise _TransientError(
-            f"{host} closed the connection early, every time: try again later; what has come is "
-            "kept."
-        ) from error
-    except httpx.TransportError as error:
-        if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
-            raise DownloadError(
-                f"The connection to {host} is not secure ({_last(error)}): check the machine's "
-                "clock and certificates."
-            ) from error
-        raise _TransientError(
-            f"{host} can't be reached ({_last(error)}): check the network, or name a mirror."
-        ) from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise _not_writable(part.parent, error) from error
-        with contextlib.suppress(OSError):
-            part.unlink()  # a disk that stays full would trouble every other program
-        raise _full(part.parent) from error
-
-
-def _write(
-    response: httpx.Response,
-    part: Path,
-    have: int,
-    total: int | None,
-    max_bytes: int | None,
-    report: OnProgress,
+def _request_rest(
+    address: str, part: PartialFile, max_bytes: int | None, report: OnProgress
 ) -> None:
-    reported = 0.0
-    with part.open("ab" if have else "wb") as file:
-        for chunk in response.iter_raw():  # as it comes: what is gathered is lost when it breaks
-            file.write(chunk)
-            have += len(chunk)
-            _check_size(have, max_bytes, response.url.host)
-            now = time.monotonic()
-            if now - reported >= SECONDS_BETWEEN_REPORTS:
-                reported = now
-                report(have, total)
-        file.flush()
-        os.fsync(file.fileno())
-    report(have, total)
+    """Sends one request for the bytes that are missing, and writes them."""
+    start = part.size
+    # Of a compressed answer, Range and Content-Length would count other bytes
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    report(start, None)
+    with (
+        httpx.Client(follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=TIMEOUT) as client,
+        client.stream("GET", address, headers=headers) as response,
+    ):
+        host = httpx.URL(address).host
+        content_range = response.headers.get("Content-Range", "")
+        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if content_range.rpartition("/")[2] == str(start):
+                return  # complete
+            part.path.unlink()
+            raise RetryableError(f"{host} has another file there than was begun.")
+        _check_status(response, host)
+        if response.status_code != httpx.codes.PARTIAL_CONTENT:
+            start = 0  # the server sends the whole file
+        elif content_range.removeprefix("bytes ").split("-")[0] != str(start):
+            raise DownloadError(f"{host} sent another part of the file than asked for.")
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdigit() else None
+        if total is not None:
+            _check_size(total, max_bytes, host)
+            if shutil.disk_usage(part.path.parent).free < total - start:
+                raise _disk_full(part.path.parent, total - start)
+        reported = 0.0
+        for size in part.append(response.iter_raw(), start):
+            _check_size(size, max_bytes, host)
+            if time.monotonic() - reported >= SECONDS_BETWEEN_REPORTS:
+                reported = time.monotonic()
+                report(size, total)
+        report(part.size, total)
 
 
 def _check_status(response: httpx.Response, host: str) -> None:
@@ -204,53 +211,79 @@ def _check_status(response: httpx.Response, host: str) -> None:
         raise DownloadError(f"{host} refuses to hand the file out (status {status}).")
     if status in (404, 410):
         raise DownloadError(f"{host} does not have the file (status {status}).")
-    sentence = f"{host} answered with status {status}"
-    if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
-        after = response.headers.get("Retry-After", "")
-        wait = min(float(after), LONGEST_RETRY_AFTER) if after.isdigit() else 0.0
-        raise _TransientError(f"{sentence}, every time: try again later.", wait)
-    raise DownloadError(f"{sentence} where the file was expected.")
+    if status != httpx.codes.TOO_MANY_REQUESTS and status < 500:
+        raise DownloadError(f"{host} answered with status {status} where the file was expected.")
+    error = RetryableError(f"{host} answered with status {status}, every time: try again later.")
+    after = response.headers.get("Retry-After", "")
+    error.wait = min(float(after), LONGEST_RETRY_AFTER) if after.isdigit() else 0.0
+    raise error
 
 
-def _continues(response: httpx.Response, have: int) -> bool:
-    """Whether an answer goes on where the part ends; otherwise it starts anew."""
-    if response.status_code != httpx.codes.PARTIAL_CONTENT:
-        return False
-    starts = response.headers.get("Content-Range", "").removeprefix("bytes ").split("-")[0]
-    if starts != str(have):
-        raise DownloadError(f"{response.url.host} sent another part of the file than asked for.")
-    return True
-
-
-def _size_of_all(response: httpx.Response) -> int | None:
-    size = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(size) if size.isdigit() else None
-
-
-def _check_size(size: int | None, max_bytes: int | None, host: str) -> None:
-    if size is not None and max_bytes is not None and size > max_bytes:
+def _check_size(size: int, max_bytes: int | None, host: str) -> None:
+    if max_bytes is not None and size > max_bytes:
         raise DownloadError(
             f"{host} sends more than the file has ({size / 1e6:,.0f} MB where at most "
             f"{max_bytes / 1e6:,.0f} can be right): use another mirror."
         )
 
 
-def _check_room(part: Path, total: int | None, have: int) -> None:
-    if total is not None and shutil.disk_usage(part.parent).free < total - have:
-        raise _full(part.parent, total - have)
-
-
-def _wait(seconds: float, have: int, report: OnProgress) -> None:
-    """Sleeps, and can be called off while it does."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        report(have, None)
-        time.sleep(min(left, SECONDS_BETWEEN_REPORTS))
+def _disk_full(folder: Path, needed: int | None = None) -> DownloadError:
+    amount = f" {needed / 1e6:,.0f} MB" if needed else ""
+    return DownloadError(
+        f"The disk is full: free{amount or ' some space'} for {str(folder)!r}, or set CLIP_CACHE "
+        "to a folder elsewhere."
+    )
 
 
 @contextlib.contextmanager
-def _bar(name: str, on_progress: OnProgress | None) -> Iterator[OnProgress]:
-    """The caller's own report, or one that draws a bar where there is a terminal."""
+def _translated(address: str, folder: Path) -> Iterator[None]:
+    """Turns errors of the network and of the disk into DownloadErrors, one sentence each."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _disk_full(folder) from error
+        raise DownloadError(
+            f"The folder {str(folder)!r} can't be written ({error.strerror}): set CLIP_CACHE to "
+            "one that can."
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        causes = list(causes_of(error))
+        for kind, translation, sentence in FAILURES:
+            if any(isinstance(cause, kind) for cause in causes):
+                host = "" if kind is httpx.InvalidURL else httpx.URL(address).host
+                reason = str(getattr(causes[-1], "strerror", None) or causes[-1]).splitlines()[0]
+                words = {"address": address, "host": host, "error": error, "reason": reason}
+                raise translation(sentence.format_map(words)) from error
+        raise
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, then the one that led to it, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextlib.contextmanager
+def _locked(path: Path, report: OnProgress) -> Iterator[None]:
+    """Holds PATH.lock, which the system releases when the process dies. Reports while it waits."""
+    lock = filelock.FileLock(f"{path}.lock")
+    while True:
+        try:
+            lock.acquire(timeout=SECONDS_BETWEEN_REPORTS)
+            break
+        except filelock.Timeout:
+            report(0, None)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _reporter(name: str, on_progress: OnProgress | None) -> Iterator[OnProgress]:
+    """The caller's own function, or one that draws a progress bar on a terminal."""
     if on_progress is not None:
         yield on_progress
         return
@@ -261,57 +294,3 @@ def _bar(name: str, on_progress: OnProgress | None) -> Iterator[OnProgress]:
             bar.update(done - bar.n)
 
         yield draw
-
-
-@contextlib.contextmanager
-def _lock(path: Path, report: OnProgress) -> Iterator[None]:
-    """Holds PATH.lock, which the system lets go of when a process dies."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(f"{path}.lock")
-        while True:
-            try:
-                lock.acquire(timeout=SECONDS_BETWEEN_REPORTS)
-                break
-            except filelock.Timeout:
-                report(0, None)
-        try:
-            yield
-        finally:
-            lock.release()
-    except OSError as error:
-        raise _not_writable(path.parent, error) from error
-
-
-def _not_writable(folder: Path, error: OSError) -> DownloadError:
-    return DownloadError(
-        f"The folder {str(folder)!r} can't be written ({error.strerror}): set CLIP_CACHE to one "
-        "that can."
-    )
-
-
-def _full(folder: Path, needed: int | None = None) -> DownloadError:
-    amount = f" {needed / 1e6:,.0f} MB" if needed else ""
-    return DownloadError(
-        f"The disk is full: free{amount or ' some space'} for {str(folder)!r}, or set CLIP_CACHE "
-        "to a folder elsewhere."
-    )
-
-
-def _wrong_bytes(address: str, name: str) -> DownloadError:
-    return DownloadError(
-        f"{httpx.URL(address).host} sent other bytes than {name} has (its SHA-256 is wrong): they "
-        "were removed; use another mirror."
-    )
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _last(error: BaseException) -> str:
-    """The system's own words, which the library's wrap."""
-    first = list(_causes(error))[-1]
-    return str(getattr(first, "strerror", None) or first).splitlines()[0]

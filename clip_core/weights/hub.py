@@ -20,7 +20,7 @@ from clip_core.config import Config
 from clip_core.errors import CheckpointError, DownloadError
 
 from .config_files import OPEN_CLIP_CONFIG, PREPROCESSOR_CONFIG, TRANSFORMERS_CONFIG, read_config
-from .download import OnProgress
+from .download import OnProgress, causes_of
 
 # Best first: a config, and the weights that go with it.
 LAYOUTS = (
@@ -161,7 +161,7 @@ def _ask(ask: Callable[[], Result], repository: str, watched: _Watched | None = 
 def _explain(error: Exception, repository: str) -> str:
     """One sentence for the person: what was wrong with asking the Hub, and what to do."""
     where = f"{repository} on {constants.ENDPOINT}"
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     if constants.HF_HUB_OFFLINE:
         return (
             f"{repository} is not in the Hugging Face cache, and offline mode is on: unset "
@@ -197,9 +197,3 @@ def _explain(error: Exception, repository: str) -> str:
         f"{where} could not be fetched: there may be no network, or the connection broke "
         f"({type(causes[-1]).__name__})."
     )
-
-
-def _causes(error: BaseException | None) -> Iterable[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

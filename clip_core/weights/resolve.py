@@ -11,11 +11,12 @@ import torch
 
 from clip_core.config import Config
 from clip_core.errors import CheckpointError, DownloadError
+from clip_core.files import sha256_of
 from clip_core.model import CLIP, convert_weights
 from clip_core.preprocess import preprocess
 
 from .build import build_model, read_checkpoint
-from .download import OnProgress, download, sha256_of
+from .download import OnProgress, download
 from .hub import LAYOUTS, SCHEME, cached_file, fetch_file, fetch_repository, repository_of
 from .registry import HUB_FILE, PUBLISHED
 

@@ -31,7 +31,7 @@ def test_what_hangs_and_what_crashes_is_named_and_the_rest_goes_on() -> None:
     assert (hung.verdict, hung.words) == (FAILURE, "took too long")
     assert (crashed.verdict, crashed.words) == (FAILURE, "ended the process with 3")
     assert right == Outcome(2, "kind: 2", "right", "", 0.5, 7.0)
-    assert table([hung, crashed, right]).splitlines()[-1] == "| kind | 3 | 1 | 0 | 2 | 1.0 | 7 |"
+    assert table([hung, crashed, right]).splitlines()[-1] == "| kind | 3 | 1 | 0 | 2 | 3.0 | 7 |"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,8 @@ def test_what_is_changed_was_sound() -> None:
 def test_hostile_inputs_end_in_an_answer_or_a_sentence(
     what: str, count: int, request: pytest.FixtureRequest
 ) -> None:
-    outcomes = list(watch(what, 1, count if request.config.getoption("all") else count // 10))
+    every_test = request.config.getoption("all")
+    outcomes = list(watch(what, 1, count if every_test else count // 10))
     assert [outcome for outcome in outcomes if outcome.verdict == FAILURE] == []
-    assert {outcome.verdict for outcome in outcomes} == {"right", "error"}
+    if every_test:  # few inputs may all be right
+        assert {outcome.verdict for outcome in outcomes} == {"right", "error"}

@@ -50,7 +50,8 @@ def make_scores() -> Callable[..., Scores]:
 @pytest.fixture(scope="module")
 def models(tiny_model: Path) -> ModelPool:
     models = ModelPool([str(tiny_model)], "cpu", offer_published=False)
-    models.slot(models.default).settled.wait()
+    with models.use(models.default):  # waits until it is loaded
+        pass
     return models
 
 

@@ -35,7 +35,7 @@ def add_catalogue(models: ModelPool) -> None:
                 "name": name,
                 "default": name == models.default,
                 "loaded": models.is_ready(name),
-                "stage": models.slot(name).stage,
+                "stage": models.entry(name).stage,
                 "default_template": models.default_template(name),
                 "default_framing": models.default_framing(name),
             }

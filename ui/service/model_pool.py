@@ -1,7 +1,7 @@
-"""The models the page can ask: fetched and loaded in the background, kept within a budget.
+"""Pool of models: downloaded and loaded in the background, kept within a memory budget.
 
-A model is absent, on its way, ready, or failed. Whoever asks for one that isn't ready is answered
-by another until it is; `bundled`, which comes with the project, always can.
+A model is absent, being downloaded or loaded, ready, or failed. Questions for one that isn't ready
+are answered by another until it is. `bundled`, which comes with the project, is never evicted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import Literal
 
 import torch
 
-from clip_core import CheckpointError, DownloadError, ZeroShotClassifier
+from clip_core import CheckpointError, ZeroShotClassifier
 from clip_core.classifier import best_device
+from clip_core.config import Config
 from clip_core.errors import ClipError, InputError
 from clip_core.inference.batcher import Batcher
 from clip_core.inference.malloc import give_back_freed_memory
@@ -32,15 +33,15 @@ from clip_core.weights.reader import read_metadata
 from clip_core.weights.registry import PUBLISHED
 from clip_core.weights.resolve import BUNDLED, choose_dtype, find_on_disk, find_weights, is_known
 
-from .memory import default_budget, free_memory, readable
+from .memory import INSTEAD, MemoryBudget, readable
 from .telemetry import log_event, seconds_since
 
-# The set that the CLIP repository's own search over templates chose for published weights.
+# The set of templates that the CLIP repository's search chose for the published weights
 PUBLISHED_DEFAULT = "imagenet-7"
-ALWAYS = "bundled"  # never put out: it is what answers when nothing else can
-INSTEAD = "Choose a smaller model, or try again later."
+ALWAYS = "bundled"  # answers when no other model can
 SECONDS_TO_LEAVE = 10.0
-FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^/\s'\"]+/)+")  # of a path, not of an address
+# The folders of a path, but nothing of an address
+FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^/\s'\"]+/)+")
 
 Stage = Literal["absent", "downloading", "loading", "ready", "failed"]
 
@@ -55,33 +56,81 @@ class NotReadyError(ClipError, ValueError):
 
 @dataclass
 class PoolEntry:
-    """One model and where it stands."""
+    """One model and its state. Only `ModelPool` changes it."""
 
-    source: str  # what `clip_core.load` takes
+    source: str  # as `clip_core.load` takes it
     stage: Stage = "absent"
-    done: int = 0  # bytes, of a download
+    done: int = 0  # bytes of a download so far
     total: int | None = None
     problem: str = ""  # why it failed
     classifier: ZeroShotClassifier | None = None
-    size: int = 0  # bytes in memory, once ready
+    size: int = 0  # bytes in memory, while it is ready
     users: int = 0  # answers being computed with it
-    last_used: int = 0
-    waiting: set[str] = field(default_factory=set)  # who wants its download
-    # Set once it is ready or has failed; each request has a new one
-    settled: threading.Event = field(default_factory=threading.Event)
+    last_used: float = 0.0  # by `time.monotonic`
+    waiting: set[str] = field(default_factory=set)  # visitors who want its download
+
+
+class Loader:
+    """Download and construction of classifiers for one device.
+
+    The parameters are those of `ModelPool`. Raises InputError for a device, a dtype or an ONNX
+    Runtime that can't be used.
+    """
+
+    def __init__(
+        self, device: str | None, dtype: str | None, mirror: str | None, onnx: bool
+    ) -> None:
+        try:
+            self.device = torch.device(device or best_device())
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:  # which one depends on torch's build
+            raise InputError(
+                f"The device {device!r} can't be used here: name none to take the best there is."
+            ) from error
+        self.dtype = choose_dtype(dtype, self.device)
+        if onnx:
+            check_onnx(self.device, self.dtype)
+        self._mirror, self._onnx = mirror, onnx
+        self._batcher = Batcher()  # one for all models: they share the cores
+
+    def fetch(
+        self, source: str, on_progress: Callable[[int, int | None], None]
+    ) -> tuple[Path, Config | None]:
+        """The file of a model, downloaded unless it is on the disk. As `find_weights` returns it.
+
+        on_progress: called with the bytes so far and in all, first when the download begins. What
+        it raises ends the download, which is resumed the next time.
+        """
+        found = find_on_disk(source)
+        if found is None:
+            on_progress(0, None)
+            found = find_weights(source, mirror=self._mirror, on_progress=on_progress)
+        return found
+
+    def build(self, name: str, checkpoint: Checkpoint, pack: bool) -> ZeroShotClassifier:
+        """A classifier with these weights. pack: as for `ZeroShotClassifier`."""
+        return ZeroShotClassifier(
+            checkpoint,
+            self.device,
+            self.dtype,
+            name,
+            pack=pack,
+            turns=self._batcher,
+            onnx=self._onnx,
+        )
 
 
 class ModelPool:
-    """Classifiers by name. `bundled` starts loading at once, and so do those that were given.
+    """Classifiers by name. `bundled` and the models given start loading at once.
 
-    given: what `clip_core.load` takes; the first of them is the default. On the page a file goes by
-    its name without its folders, which are nobody's business there. offer_published: whether the
-    nine published models are there to choose. memory: bytes that models may take together.
-    in_background: False loads what is asked for before `request` returns, in the same thread. onnx:
-    as for `ZeroShotClassifier`.
+    given: what `clip_core.load` takes; the first of them is the default. A file goes by its name
+    without its folders, which visitors must not see. offer_published: whether the nine published
+    models can be chosen. memory: bytes that models may take together. mirror: as for
+    `find_weights`. in_background: False loads a model before `request` returns, in the same thread.
+    onnx: as for `ZeroShotClassifier`.
 
-    Raises CheckpointError when there is no such model, InputError when two have the same name,
-    there is no such device or dtype, or no ONNX Runtime where it is wanted.
+    Raises CheckpointError when there is no such model, InputError when two have the same name, and
+    as `Loader` does.
     """
 
     def __init__(
@@ -98,128 +147,118 @@ class ModelPool:
         for name in given:
             if not is_known(name):
                 find_weights(name)  # raises, saying what could be meant
-        try:
-            self._device = torch.device(device or best_device())
-            torch.empty(0, device=self._device)
-        except (RuntimeError, AssertionError) as error:  # which one depends on torch's build
-            raise InputError(
-                f"The device {device!r} can't be used here: name none to take the best there is."
-            ) from error
-        self._dtype = choose_dtype(dtype, self._device)
-        self._onnx = onnx
-        if onnx:
-            check_onnx(self._device, self._dtype)
-        self.memory = memory or default_budget(self._device)
-        self._mirror, self._in_background = mirror, in_background
+        self._loader = Loader(device, dtype, mirror, onnx)
+        self._budget = MemoryBudget(memory, self._loader.device, self._loader.dtype)
+        self._in_background = in_background
         published = list(PUBLISHED) if offer_published else []
         named = {_shown_name(name): name for name in given}
         if len(named) < len(set(given)):
             raise InputError("Two of these models have the same file name: rename one.")
-        self._slots = {
+        self._entries = {
             name: PoolEntry(source)
             for name, source in ({ALWAYS: ALWAYS} | {n: n for n in published} | named).items()
         }
         self.default = next(iter(named), ALWAYS)
-        self._lock = threading.Lock()
+        # Guards the entries; notified when one changes its stage or loses its last user
+        self._changed = threading.Condition()
         self._one_at_a_time = threading.Lock()  # loading: the budget is counted model by model
         # Leaving the program in the middle of torch's work would crash it
         atexit.register(self._one_at_a_time.acquire, timeout=SECONDS_TO_LEAVE)
-        self._turns = Batcher()  # one line for all models: they share the cores
-        self._clock = 0
         for name in {ALWAYS: 0} | named:
             self.request(name)
 
     @property
     def device(self) -> torch.device:
-        """Where models run."""
-        return self._device
+        """The device that models run on."""
+        return self._loader.device
 
     @property
     def names(self) -> list[str]:
-        """The names: bundled, the published ones, those that were given."""
-        return list(self._slots)
+        """The names: bundled, the published models, those that were given."""
+        return list(self._entries)
 
-    def slot(self, name: str) -> PoolEntry:
-        """Where a model stands. Raises InputError when there is no such model."""
-        if name not in self._slots:
+    def entry(self, name: str) -> PoolEntry:
+        """The state of a model, to be read. Raises InputError when there is no such model."""
+        if name not in self._entries:
             raise InputError(
                 f"There is no model {name!r} here: choose one of {', '.join(self.names)}."
             )
-        return self._slots[name]
+        return self._entries[name]
 
     def is_ready(self, name: str) -> bool:
         """Whether a model answers without waiting."""
-        return self.slot(name).stage == "ready"
+        return self.entry(name).stage == "ready"
 
     def answering(self, name: str, before: str | None = None) -> str:
-        """Who answers when `name` is asked: itself, else the one from before, else bundled."""
-        return next((n for n in (name, before) if n in self._slots and self.is_ready(n)), ALWAYS)
+        """The model that answers for `name` now: itself, else the one before, else bundled."""
+        known = (n for n in (name, before) if n in self._entries)
+        return next((n for n in known if self.is_ready(n)), ALWAYS)
 
     def request(self, name: str, who: str = "") -> None:
-        """Has a model fetched and loaded in the background, unless it is there or on its way.
+        """Starts to download and load a model, unless it is there or on its way.
 
-        who: a visitor, who may `cancel` what nobody else waits for.
+        who: a visitor, who may `cancel` a download that nobody else waits for.
         """
-        slot = self.slot(name)
-        with self._lock:
-            slot.waiting.add(who)
-            if slot.stage not in ("absent", "failed"):
+        entry = self.entry(name)
+        with self._changed:
+            entry.waiting.add(who)
+            if entry.stage not in ("absent", "failed"):
                 return
-            slot.stage, slot.problem, slot.done, slot.total = "loading", "", 0, None
-            slot.settled = threading.Event()
+            entry.done, entry.total = 0, None
+            self._transition(entry, "loading")
         if self._in_background:
             # A daemon: leaving the program must not wait for a download
-            threading.Thread(target=self._bring, args=(name,), daemon=True).start()
+            threading.Thread(target=self._bring, args=(name, entry), daemon=True).start()
         else:
-            self._bring(name)
+            self._bring(name, entry)
 
     def cancel(self, name: str, who: str = "") -> None:
-        """A visitor no longer waits; a download that nobody waits for ends, to be resumed later."""
-        with self._lock:
-            self.slot(name).waiting.discard(who)
+        """Ends a visitor's wait. A download that nobody waits for stops, to be resumed later."""
+        with self._changed:
+            self.entry(name).waiting.discard(who)
 
     @contextmanager
     def use(self, name: str) -> Iterator[ZeroShotClassifier]:
         """The classifier, which stays in memory while it is used.
 
-        One that only has to be loaded is waited for. Raises NotReadyError for one that is being
-        downloaded, and CheckpointError for one that failed.
+        Waits while the model is loaded from the disk, which takes a second or two. Raises
+        NotReadyError while it is downloaded, and CheckpointError when it failed.
         """
-        slot = self.slot(name)
-        if slot.stage in ("absent", "failed"):
+        entry = self.entry(name)
+        if entry.stage in ("absent", "failed"):
             self.request(name)
-        # A download shows itself at once; what is on disk is loaded in a second or two.
-        while not slot.settled.wait(0.05):
-            if slot.stage == "downloading":
-                raise NotReadyError(f"The model {name} {describe(slot)}; ask again when it is in.")
-        with self._lock:
-            classifier = slot.classifier
+        with self._changed:
+            self._changed.wait_for(lambda: entry.stage != "loading")
+            if entry.stage == "downloading":
+                raise NotReadyError(f"The model {name} {describe(entry)}; ask again when it is in.")
+            classifier = entry.classifier
             if classifier is None:
-                raise CheckpointError(slot.problem or f"{name} was put out of memory: ask again.")
-            slot.users += 1
-            self._clock += 1
-            slot.last_used = self._clock
+                raise CheckpointError(entry.problem or f"{name} was put out of memory: ask again.")
+            entry.users += 1
+            entry.last_used = time.monotonic()
         try:
             yield classifier
         finally:
-            with self._lock:
-                slot.users -= 1
+            with self._changed:
+                entry.users -= 1
+                if not entry.users:
+                    self._changed.notify_all()
 
     def default_template(self, name: str) -> str:
         """The template, or the name of the set of templates, that measured best for a model."""
         return self._metadata(name).get("default_template", PUBLISHED_DEFAULT)
 
     def default_framing(self, name: str) -> str:
-        """How a picture is made square where that measured best for a model, else "crop"."""
+        """The framing that measured best for a model, else "crop"."""
         return self._metadata(name).get("default_framing", "crop")
 
     def _metadata(self, name: str) -> dict[str, str]:
-        source = self.slot(name).source
+        source = self.entry(name).source
         return read_metadata(BUNDLED if source == ALWAYS else source)
 
     def label(self, name: str) -> str:
         """A line for a menu: the name, the size, the resolution, what it is for."""
-        source = self.slot(name).source
+        source = self.entry(name).source
         if name in PUBLISHED and source == name:
             known = PUBLISHED[name]
             return (
@@ -236,144 +275,114 @@ class ModelPool:
                 purpose = "can't be read"  # what is wrong is said to whoever chooses it
         return " · ".join([*parts, purpose])
 
-    def _bring(self, name: str) -> None:
-        """Downloads if need be, makes room, loads; ends in "ready", "failed" or "absent"."""
-        slot = self._slots[name]
+    def _bring(self, name: str, entry: PoolEntry) -> None:
+        """Downloads and loads a model; ends in the stage "ready", "failed" or "absent"."""
         started = time.perf_counter()
 
         def on_progress(done: int, total: int | None) -> None:
-            slot.done, slot.total, slot.stage = done, total, "downloading"
-            if not slot.waiting:
+            entry.done, entry.total = done, total
+            if entry.stage != "downloading":
+                self._transition(entry, "downloading")
+            if not entry.waiting:
                 raise CancelledError
 
         try:
-            if slot.source in PUBLISHED:
-                self._check_fits(name, PUBLISHED[slot.source].parameters)
-            found = find_on_disk(slot.source)
-            if found is None:
-                slot.stage = "downloading"
-                found = find_weights(slot.source, mirror=self._mirror, on_progress=on_progress)
-            slot.stage = "loading"
+            if name != ALWAYS and entry.source in PUBLISHED:
+                size = self._budget.size_of(PUBLISHED[entry.source].parameters)
+                self._budget.check_limit(name, size, self._entries[ALWAYS].size)
+            found = self._loader.fetch(entry.source, on_progress)
+            self._transition(entry, "loading")
             with self._one_at_a_time:
                 checkpoint = read_checkpoint(*found)
-                self._make_room(name, checkpoint)
-                # Weights are there twice, which is quicker, where there is room for that
-                twice = 2 * self._bytes_for(checkpoint.parameters)
-                room = min(self._left(), free_memory(self._device))
-                pack = name == ALWAYS or room >= twice
-                classifier = ZeroShotClassifier(
-                    checkpoint,
-                    self._device,
-                    self._dtype,
-                    name,
-                    pack=pack,
-                    turns=self._turns,
-                    onnx=self._onnx,
-                )
+                size = self._budget.size_of(checkpoint.parameters)
+                self._make_room(name, size)
+                # Packed weights are quicker, but are there twice
+                pack = name == ALWAYS or self._budget.left(self._taken()) >= 2 * size
+                classifier = self._loader.build(name, checkpoint, pack)
         except CancelledError:
             log_event("model", model=name, outcome="called off")
-            self._settle(slot, "absent")
-        except (CheckpointError, DownloadError) as error:
+            self._transition(entry, "absent")
+        except ClipError as error:
             print(f"{name}: {error}", file=sys.stderr)
-            log_event(
-                "model", logging.ERROR, model=name, outcome="failed", kind=type(error).__name__
-            )
-            # Where files lie is the host's business, not the page's
-            self._settle(slot, "failed", FOLDERS.sub("", str(error)))
-        except Exception as error:  # a thread that dies in silence would leave everyone waiting
-            log_event(
-                "model", logging.ERROR, model=name, outcome="failed", kind=type(error).__name__
-            )
+            _log_failure(name, error)
+            # Visitors must not see where files lie on the host
+            self._transition(entry, "failed", FOLDERS.sub("", str(error)))
+        except Exception as error:  # else everyone would wait for a thread that has ended
+            _log_failure(name, error)
             if is_out_of_memory(error):
-                self._settle(slot, "failed", f"There was too little memory for {name}. {INSTEAD}")
+                problem = f"There was too little memory for {name}. {INSTEAD}"
+                self._transition(entry, "failed", problem)
                 return
-            self._settle(slot, "failed", f"It could not be loaded ({type(error).__name__}).")
+            problem = f"It could not be loaded ({type(error).__name__})."
+            self._transition(entry, "failed", problem)
             raise
         else:
-            slot.size = _bytes_of(classifier)
             log_event("model", model=name, outcome="ready", seconds=seconds_since(started))
-            self._settle(slot, "ready", classifier=classifier)
+            self._transition(entry, "ready", classifier=classifier)
 
-    def _settle(
+    def _transition(
         self,
-        slot: PoolEntry,
+        entry: PoolEntry,
         stage: Stage,
         problem: str = "",
         classifier: ZeroShotClassifier | None = None,
     ) -> None:
-        with self._lock:
-            slot.stage, slot.problem, slot.classifier = stage, problem, classifier
-            slot.waiting.clear()
-            self._clock += 1
-            slot.last_used = self._clock
-            slot.settled.set()
+        """Puts a model into a stage: the only place where one changes."""
+        with self._changed:
+            entry.stage, entry.problem, entry.classifier = stage, problem, classifier
+            entry.size = _bytes_of(classifier) if classifier is not None else 0
+            if stage not in ("downloading", "loading"):
+                entry.waiting.clear()
+                entry.last_used = time.monotonic()
+            self._changed.notify_all()
 
-    def _bytes_for(self, parameters: int) -> int:
-        return parameters * self._dtype.itemsize
-
-    def _check_fits(self, name: str, parameters: int) -> None:
-        needed = self._bytes_for(parameters)
-        if name != ALWAYS and needed + self._slots[ALWAYS].size > self.memory:
-            raise CheckpointError(
-                f"{name} takes {readable(needed)} of memory, and models may take "
-                f"{readable(self.memory)} here: choose a smaller one, or raise --memory."
-            )
-
-    def _check_free(self, name: str, needed: int) -> None:
-        """Refuses what the machine has no room for now, before any other model is put out."""
-        with self._lock:
-            free = free_memory(self._device) + sum(slot.size for slot in self._idle())
-        if name != ALWAYS and needed > free:
-            raise CheckpointError(
-                f"{name} takes {readable(needed)} of memory, and {readable(free)} are free here "
-                f"now. {INSTEAD}"
-            )
+    def _taken(self) -> int:
+        """Bytes that the models in memory take."""
+        return sum(entry.size for entry in self._entries.values())
 
     def _idle(self) -> list[PoolEntry]:
-        """The models that may be put out of memory."""
+        """The models that may be evicted."""
         return [
-            slot
-            for name, slot in self._slots.items()
-            if slot.classifier is not None and name != ALWAYS and not slot.users
+            entry
+            for name, entry in self._entries.items()
+            if entry.stage == "ready" and name != ALWAYS and not entry.users
         ]
 
-    def _left(self) -> int:
-        """The memory that models may still take."""
-        ready = (slot.size for slot in self._slots.values() if slot.classifier is not None)
-        return self.memory - sum(ready)
+    def _make_room(self, name: str, size: int) -> None:
+        """Evicts the least recently used models until `size` bytes fit.
 
-    def _make_room(self, name: str, checkpoint: Checkpoint) -> None:
-        """Puts out the least recently used until a model fits."""
-        self._check_fits(name, checkpoint.parameters)
-        needed = self._bytes_for(checkpoint.parameters)
-        self._check_free(name, needed)
-        while True:
-            with self._lock:
-                fits = self._left() >= needed
-                if fits and free_memory(self._device) >= needed:
-                    return
-                ready = {n: s for n, s in self._slots.items() if s.classifier is not None}
-                idle = self._idle()
-                if idle:
-                    oldest = min(idle, key=lambda slot: slot.last_used)
-                    oldest.classifier, oldest.stage, oldest.size = None, "absent", 0
+        Waits for those that are in use. Raises CheckpointError when they can't fit; `bundled` is
+        loaded all the same.
+        """
+        with self._changed:
+            if name != ALWAYS:
+                self._budget.check_limit(name, size, self._entries[ALWAYS].size)
+                # Checked first: a model that can't fit must not have others evicted
+                self._budget.check_free(name, size, sum(entry.size for entry in self._idle()))
+            while self._budget.left(self._taken()) < size:
+                if idle := self._idle():
+                    self._transition(min(idle, key=lambda entry: entry.last_used), "absent")
                     give_back_freed_memory()
-                    continue
-                if fits or name == ALWAYS or set(ready) <= {ALWAYS}:
-                    break
-            threading.Event().wait(0.05)  # the others are answering: each ends soon
-        self._check_free(name, needed)
+                elif name == ALWAYS:
+                    return
+                elif self._budget.limit - self._taken() < size:
+                    self._changed.wait()  # until an answer ends and its model can be evicted
+                else:
+                    self._budget.check_free(name, size, evictable=0)
 
 
-def describe(slot: PoolEntry) -> str:
+def describe(entry: PoolEntry) -> str:
     """How far a model is, to follow its name in a sentence; empty when there is nothing to say."""
-    if slot.stage == "downloading":
-        if slot.total:
-            return f"is being downloaded: {slot.done / 1e6:,.0f} of {slot.total / 1e6:,.0f} MB"
+    if entry.stage == "downloading":
+        if entry.total:
+            return f"is being downloaded: {entry.done / 1e6:,.0f} of {entry.total / 1e6:,.0f} MB"
         return "is being downloaded"
-    if slot.stage == "loading":
-        return "is being loaded"
-    return ""
+    return "is being loaded" if entry.stage == "loading" else ""
+
+
+def _log_failure(name: str, error: Exception) -> None:
+    kind = type(error).__name__
+    log_event("model", logging.ERROR, model=name, outcome="failed", kind=kind)
 
 
 def _shown_name(source: str) -> str:

@@ -58,7 +58,7 @@ def wire_model_menu(menu: ModelMenu, template: gr.Dropdown, models: ModelPool) -
     def look(
         name: str, answered: str, switched: str, chosen: str, request: gr.Request
     ) -> dict[Any, Any]:
-        entry = models.slot(name)
+        entry = models.entry(name)
         if entry.stage == "absent":  # evicted, or cancelled by the last visitor who waited for it
             models.request(name, str(request.session_hash))
         if entry.stage == "ready":
@@ -88,7 +88,7 @@ def wire_model_menu(menu: ModelMenu, template: gr.Dropdown, models: ModelPool) -
 
     def stop(name: str, answered: str, request: gr.Request) -> dict[Any, Any]:
         """Goes back to the model that answers, or retries one that failed."""
-        if models.slot(name).stage == "failed":
+        if models.entry(name).stage == "failed":
             models.request(name, str(request.session_hash))
             return {menu.stop: gr.update(visible=False), menu.pulse: gr.update(active=True)}
         models.cancel(name, str(request.session_hash))

@@ -120,7 +120,6 @@ def test_into_folders_first_as_a_dry_run(
         (["find", "{text}", "--phrase", "a cat"], "None of the pictures can be read"),
         (["find", "{cat}", "--phrase", "long " * 100], "is longer than the model can read"),
         (["find", "{cat}", "--like", "{missing}.jpg"], "missing.jpg"),
-        (["find", "{cat}", "--phrase", "cat", "--index", "{empty}"], "is a folder"),
         (["sort", "{cat}", "--labels", "cat", "long " * 100], "is longer than the model can read"),
         (["sort", "{cat}", "--labels", "{missing}.csv"], "is taken for a file"),
         (["sort", "{cat}", "--labels", "{text}"], "is taken for a file"),
@@ -401,7 +400,9 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(photographs: Path, tmp_pat
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(whole), atol=1e-6)
 
 
-@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "request_to_end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_interrupted_it_says_how_to_go_on(
     photographs: Path, tmp_path: Path, options: list[str], request_to_end: signal.Signals
 ) -> None:

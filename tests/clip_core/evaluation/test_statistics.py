@@ -15,8 +15,17 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from clip_core.evaluation.plots import draw_calibration, draw_confusion
-from clip_core.evaluation.report import METHODS, draw_ways, write_report
-from clip_core.evaluation.statistics import BINS, Comparison, Variant, calibrate, compare
+from clip_core.evaluation.report import METHODS, draw_variants, write_report
+from clip_core.evaluation.statistics import (
+    BINS,
+    Comparison,
+    Variant,
+    calibrate,
+    compare,
+    holm,
+    mcnemar,
+    wilson_interval,
+)
 from training.measures import calibration_error
 
 LABELS = ("cat", "dog", "<b>$x_1$", "猫\nline")
@@ -94,6 +103,36 @@ def test_holm_by_hand() -> None:
     assert [d.p_adjusted for d in found.differences] == pytest.approx(expected)
 
 
+def test_the_figures_are_those_of_statsmodels() -> None:
+    """Precomputed by statsmodels 0.15: mcnemar (exact), proportion_confint, multipletests."""
+    for discordant, p in (
+        ((0, 0), 1.0),
+        ((0, 1), 1.0),
+        ((1, 7), 0.0703125),
+        ((3, 3), 1.0),
+        ((12, 30), 0.007915897334896727),
+        ((100, 131), 0.048163053440744306),
+        ((0, 40), 1.8189894035458565e-12),
+    ):
+        assert mcnemar(*discordant) == pytest.approx(p, rel=0, abs=1e-15)
+    for counts, interval in (
+        ((0, 1), (0.0, 0.7934506856227627)),
+        ((8, 10), (0.49016247153664183, 0.9433178485456247)),
+        ((10, 10), (0.7224672001371106, 1.0)),
+        ((0, 7), (0.0, 0.3543304350666875)),
+        ((61, 80), (0.6585922106615943, 0.8423532713322538)),
+        ((911, 1000), (0.8917426484378812, 0.9271117560869926)),
+    ):
+        assert wilson_interval(*counts) == pytest.approx(interval, rel=0, abs=1e-15)
+    for raw, adjusted in (
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.2, 0.001, 0.9, 0.02, 0.02], [0.4, 0.005, 0.9, 0.08, 0.08]),
+        ([0.5], [0.5]),
+        ([0.6, 0.7], [1.0, 1.0]),
+    ):
+        assert holm(np.array(raw)) == pytest.approx(adjusted, rel=0, abs=1e-15)
+
+
 @pytest.mark.slow
 def test_ways_that_are_alike_are_seldom_told_apart() -> None:
     told = [any(d.is_real for d in simulate([0.7] * 3, 80, s).differences) for s in range(200)]
@@ -122,7 +161,7 @@ def test_pictures_that_all_tell_the_same_have_no_interval(answers: list[int]) ->
     (difference,) = found.differences
     assert np.isnan([difference.low, difference.high]).all()
     assert not difference.is_real
-    assert '<td class="number">+0.0 (–)</td>' in draw_ways(found)
+    assert '<td class="number">+0.0 (–)</td>' in draw_variants(found)
     assert np.isnan(found.to_frame()["difference_low"][1])
     assert "p decides" in METHODS
 
@@ -161,17 +200,22 @@ def test_disagreements_are_those_and_no_others() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"ways": []}, "one way of asking or more"),
-        ({"ways": [way("a", [0, 1]), way("a", [0, 1])]}, "another name"),
+        ({"variants": []}, "one way of asking or more"),
+        ({"variants": [way("a", [0, 1]), way("a", [0, 1])]}, "another name"),
         ({"labels": ["cat"]}, "two labels"),
         ({"truth": [0, 4]}, "one of the labels"),
         ({"truth": [0]}, "one of the labels"),
-        ({"ways": [way("a", [0, 1, 1])]}, "a finite score"),
-        ({"ways": [Variant("a", np.full((2, 4), np.nan, dtype=np.float32))]}, "a finite score"),
+        ({"variants": [way("a", [0, 1, 1])]}, "a finite score"),
+        ({"variants": [Variant("a", np.full((2, 4), np.nan, dtype=np.float32))]}, "a finite score"),
     ],
 )
 def test_what_can_not_be_compared(change: dict[str, object], problem: str) -> None:
-    asked = {"ways": [way("a", [0, 1])], "labels": LABELS, "truth": [0, 1], "pictures": named(2)}
+    asked = {
+        "variants": [way("a", [0, 1])],
+        "labels": LABELS,
+        "truth": [0, 1],
+        "pictures": named(2),
+    }
     with pytest.raises(ValueError, match=problem):
         compare(**(asked | change))  # type: ignore[arg-type]
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from clip_core import DownloadError
+from clip_core.files import sha256_of
 from clip_core.weights.download import download as fetch
-from clip_core.weights.download import sha256_of
 from tests.file_server import DATA, Server, serve_file
 
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -40,7 +41,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download_module(), "SECONDS_BETWEEN_TRIES", (0.01, 0.02, 0.04))
-    monkeypatch.setattr(download_module(), "SECONDS_TO_WAIT", 0.5)
+    monkeypatch.setattr(download_module(), "TIMEOUT", httpx.Timeout(0.5))
 
 
 def download_module() -> object:

@@ -81,7 +81,13 @@ def test_what_watches_sees_what_gradio_sends_unless_told_not_to(notes: Path) -> 
 
 @pytest.mark.parametrize(
     "code",
-    ["import clip_core; [getattr(clip_core, name) for name in clip_core.__all__]", "import app"],
+    [
+        pytest.param(
+            "import clip_core; [getattr(clip_core, name) for name in clip_core.__all__]",
+            marks=pytest.mark.slow,
+        ),
+        "import app",
+    ],
 )
 def test_imports_open_no_connection(code: str, notes: Path) -> None:
     run(code)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 # What reaches the person by an error's words, or by a component's
 ERRORS = {
     *("QuestionError", "IncompleteError", "LabelsError", "TemplateError", "ImageError"),
-    *("NotReadyError", "CheckpointError", "DownloadError"),
+    *("NotReadyError", "CheckpointError", "DownloadError", "RetryableError"),
 }
 SHOWN = {"label", "info", "placeholder", "alt_text"}
 MESSAGES = {"chart_message", "status_line"}
@@ -79,6 +79,8 @@ def texts(path: Path) -> Iterator[str]:
                     found = template(keyword.value)
                     if keyword.arg in SHOWN and found:
                         yield found
+        elif isinstance(node, ast.Tuple) and ERRORS & {getattr(e, "id", "") for e in node.elts}:
+            yield from filter(None, map(template, node.elts))  # a table of errors and sentences
         elif isinstance(node, ast.Assign) and path.is_relative_to(ROOT / "ui"):
             values = node.value.elts if isinstance(node.value, ast.List) else [node.value]
             for value in values:

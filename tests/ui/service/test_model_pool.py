@@ -15,18 +15,29 @@ from typing import Any, BinaryIO
 
 import pytest
 
+import ui.service.memory
 import ui.service.model_pool
-from clip_core import CLIP, CheckpointError, ZeroShotClassifier
+from clip_core import CLIP, CheckpointError, DownloadError, ZeroShotClassifier
+from clip_core.files import sha256_of
 from clip_core.inference import cgroup
 from clip_core.model import VisionTransformer
 from clip_core.weights import resolve as loading
-from clip_core.weights.download import sha256_of
 from clip_core.weights.registry import PUBLISHED
+from clip_core.weights.resolve import find_on_disk
 from tests.archives import write_archive
 from ui.service.errors import QuestionError
+from ui.service.examples import EXAMPLES
+from ui.service.inference import Inference
 from ui.service.memory import default_budget, free_memory, parse_bytes
-from ui.service.model_pool import ALWAYS, PUBLISHED_DEFAULT, ModelPool, NotReadyError, describe
-from ui.service.question import Question, model_crops, score
+from ui.service.model_pool import (
+    ALWAYS,
+    PUBLISHED_DEFAULT,
+    ModelPool,
+    NotReadyError,
+    PoolEntry,
+    describe,
+)
+from ui.service.question import Question
 
 SECONDS = 300
 TINY_BYTES = 13_700_000  # about what tiny_model takes
@@ -40,10 +51,16 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def settle(models: ModelPool, name: str) -> PoolEntry:
+    """Waits until a model is ready or has failed."""
+    until(lambda: models.entry(name).stage in ("ready", "failed"))
+    return models.entry(name)
+
+
 def ready(models: ModelPool, *names: str) -> ModelPool:
     for name in names:
-        models.slot(name).settled.wait(SECONDS)
-        assert models.is_ready(name), models.slot(name).problem
+        settle(models, name)
+        assert models.is_ready(name), models.entry(name).problem
     return models
 
 
@@ -104,7 +121,7 @@ def test_template_of_a_file_that_names_none(tmp_path: Path) -> None:
 
 def test_unknown_name(tiny_model: Path) -> None:
     models = ModelPool([str(tiny_model)], "cpu")
-    for ask in (models.is_ready, models.slot, models.request, models.default_template):
+    for ask in (models.is_ready, models.entry, models.request, models.default_template):
         with pytest.raises(ValueError, match=r"^There is no model 'RN49' here: choose one of bun"):
             ask("RN49")
     assert models.answering("RN49", "RN48") == ALWAYS
@@ -126,13 +143,14 @@ def test_a_broken_file_reaches_the_page_as_a_sentence(tiny_model: Path, tmp_path
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(tiny_model.read_bytes()[:100_000])
     models = ready(ModelPool([str(broken), str(tiny_model)], "cpu"), "tiny.safetensors")
-    models.slot("broken.safetensors").settled.wait(SECONDS)
-    assert models.slot("broken.safetensors").stage == "failed"
+    settle(models, "broken.safetensors")
+    assert models.entry("broken.safetensors").stage == "failed"
     assert models.answering("broken.safetensors", "tiny.safetensors") == "tiny.safetensors"
     asked = Question("cat.jpg", "cat.jpg", ("a", "b"), "{}", [["a"], ["b"]], "broken.safetensors")
+    inference = Inference(models)
     for question in (
-        lambda: score(models, asked),
-        lambda: model_crops(models, "broken.safetensors", {"path": __file__}),
+        lambda: inference.score(asked),
+        lambda: inference.crops("broken.safetensors", {"path": str(EXAMPLES / "cat.jpg")}),
     ):
         with pytest.raises(QuestionError) as caught:
             question()
@@ -148,16 +166,32 @@ def four(tiny_model: Path, tmp_path: Path) -> list[str]:
     return [str(shutil.copy(tiny_model, tmp_path / name)) for name in names]
 
 
-def test_least_recently_used_is_put_out(four: list[str]) -> None:
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
+    """Makes files models to choose, by name, that nobody has asked for yet."""
+
+    def offer(files: dict[str, str]) -> None:
+        known = dataclasses.replace(PUBLISHED[NAME], parameters=TINY_BYTES // 4)
+        monkeypatch.setattr(ui.service.model_pool, "PUBLISHED", dict.fromkeys(files, known))
+        monkeypatch.setattr(
+            ui.service.model_pool,
+            "find_on_disk",
+            lambda source: (Path(files[source]), None) if source in files else find_on_disk(source),
+        )
+
+    return offer
+
+
+def test_least_recently_used_is_put_out(
+    four: list[str], offer: Callable[[dict[str, str]], None]
+) -> None:
     names = [Path(path).name for path in four]
     a, b, c, d = names
     one = ready(ModelPool(four[:1], "cpu"), a)
-    size, bundled = one.slot(a).size, ready(one, ALWAYS).slot(ALWAYS).size
+    size, bundled = one.entry(a).size, ready(one, ALWAYS).entry(ALWAYS).size
     assert size == pytest.approx(TINY_BYTES, rel=0.1)
+    offer({c: four[2], d: four[3]})
     models = ready(ModelPool(four[:2], "cpu", memory=bundled + 3 * size), ALWAYS, a, b)
-    models._slots |= {
-        n: ui.service.model_pool.PoolEntry(p) for n, p in zip((c, d), four[2:], strict=True)
-    }
     models.request(c)
     ready(models, c, ALWAYS)
     with models.use(a):  # a is now the youngest but one
@@ -170,12 +204,14 @@ def test_least_recently_used_is_put_out(four: list[str]) -> None:
         assert {n for n in names if models.is_ready(n)} == {a, b, d}
 
 
-def test_the_one_that_answers_is_not_put_out(four: list[str]) -> None:
+def test_the_one_that_answers_is_not_put_out(
+    four: list[str], offer: Callable[[dict[str, str]], None]
+) -> None:
     a, b = (Path(path).name for path in four[:2])
     one = ready(ModelPool(four[:1], "cpu"), ALWAYS, a)
-    memory = one.slot(ALWAYS).size + one.slot(a).size
+    memory = one.entry(ALWAYS).size + one.entry(a).size
+    offer({b: four[1]})
     models = ready(ModelPool(four[:1], "cpu", memory=memory), ALWAYS, a)
-    models._slots[b] = ui.service.model_pool.PoolEntry(four[1])
     with models.use(a) as classifier:
         models.request(b)
         time.sleep(0.5)
@@ -193,25 +229,27 @@ def test_larger_than_the_budget_is_said_before_anything_is_fetched(
     monkeypatch.delattr(ui.service.model_pool, "find_on_disk")
     monkeypatch.delattr(ui.service.model_pool, "find_weights")
     models.request("RN50x64")
-    models.slot("RN50x64").settled.wait(SECONDS)
-    assert models.slot("RN50x64").problem == (
+    settle(models, "RN50x64")
+    assert models.entry("RN50x64").problem == (
         "RN50x64 takes 2.5 GB of memory, and models may take 500 MB here: choose a smaller one, "
         "or raise --memory."
     )
 
 
 def test_what_the_machine_has_no_room_for_now_is_refused_and_puts_nothing_out(
-    four: list[str], monkeypatch: pytest.MonkeyPatch
+    four: list[str],
+    offer: Callable[[dict[str, str]], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     a, b = (Path(path).name for path in four[:2])
+    offer({b: four[1]})
     models = ready(ModelPool(four[:1], "cpu"), ALWAYS, a)
-    models._slots[b] = ui.service.model_pool.PoolEntry(four[1])
     monkeypatch.setattr(
-        ui.service.model_pool, "free_memory", lambda _: 1_000_000 - models.slot(a).size
+        ui.service.memory, "free_memory", lambda _: 1_000_000 - models.entry(a).size
     )
     models.request(b)
-    models.slot(b).settled.wait(SECONDS)
-    assert models.slot(b).problem == (
+    settle(models, b)
+    assert models.entry(b).problem == (
         "b.safetensors takes 14 MB of memory, and 1 MB are free here now. Choose a smaller model, "
         "or try again later."
     )
@@ -220,7 +258,7 @@ def test_what_the_machine_has_no_room_for_now_is_refused_and_puts_nothing_out(
         assert classifier.classify("ui/examples/cat.jpg", ["cat", "dog"]).model == a
     # what an idle model takes can be had
     monkeypatch.setattr(
-        ui.service.model_pool, "free_memory", lambda _: 15_000_000 - models.slot(a).size
+        ui.service.memory, "free_memory", lambda _: 15_000_000 - models.entry(a).size
     )
     models.request(b)
     ready(models, b)
@@ -229,18 +267,21 @@ def test_what_the_machine_has_no_room_for_now_is_refused_and_puts_nothing_out(
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
 def test_memory_that_runs_out_while_a_model_loads_is_said(
-    error: Exception, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    tiny_model: Path,
+    offer: Callable[[dict[str, str]], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    models = ready(ModelPool(device="cpu", offer_published=False), ALWAYS)
+    offer({"tiny": str(tiny_model)})
+    models = ready(ModelPool(device="cpu"), ALWAYS)
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(ui.service.model_pool, "ZeroShotClassifier", fail)
-    models._slots["tiny"] = ui.service.model_pool.PoolEntry(str(tiny_model))
     models.request("tiny")
-    models.slot("tiny").settled.wait(SECONDS)
-    assert models.slot("tiny").problem == (
+    settle(models, "tiny")
+    assert models.entry("tiny").problem == (
         "There was too little memory for tiny. Choose a smaller model, or try again later."
     )
     assert models.answering("tiny") == ALWAYS
@@ -296,16 +337,16 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
 
 def _no_hub(*_: object, **__: object) -> Path:
-    raise ui.service.model_pool.DownloadError("The Hub is not there.")
+    raise DownloadError("The Hub is not there.")
 
 
 def test_bundled_answers_while_another_is_downloaded(mirror: Mirror) -> None:
     models = ready(ModelPool(device="cpu", mirror=mirror.address), ALWAYS)
     models.request(NAME, "me")
-    slot = models.slot(NAME)
-    until(lambda: slot.done > 0)
-    assert (slot.stage, models.answering(NAME)) == ("downloading", ALWAYS)
-    assert re.fullmatch(r"is being downloaded: [01] of \d+ MB", describe(slot))
+    entry = models.entry(NAME)
+    until(lambda: entry.done > 0)
+    assert (entry.stage, models.answering(NAME)) == ("downloading", ALWAYS)
+    assert re.fullmatch(r"is being downloaded: [01] of \d+ MB", describe(entry))
     with pytest.raises(NotReadyError, match="is being downloaded"), models.use(NAME):
         pass  # an API call is told so and holds nobody up
     with models.use(ALWAYS) as classifier:
@@ -315,21 +356,21 @@ def test_bundled_answers_while_another_is_downloaded(mirror: Mirror) -> None:
     assert models.answering(NAME) == NAME
     with models.use(NAME) as classifier:
         assert classifier.input_resolution == 32
-    assert describe(slot) == ""
+    assert describe(entry) == ""
 
 
 def test_called_off_and_asked_for_again_it_resumes(mirror: Mirror, tmp_path: Path) -> None:
     models = ModelPool(device="cpu", mirror=mirror.address)
-    slot = models.slot(NAME)
+    entry = models.entry(NAME)
     for who in ("me", "you"):
         models.request(NAME, who)
-    until(lambda: slot.done > 0)
+    until(lambda: entry.done > 0)
     models.cancel(NAME, "me")
     time.sleep(0.3)
-    assert slot.stage == "downloading"  # somebody else still waits
+    assert entry.stage == "downloading"  # somebody else still waits
     models.cancel(NAME, "you")
     mirror.go_on.set()
-    until(lambda: slot.stage == "absent")
+    until(lambda: entry.stage == "absent")
     came = (tmp_path / "cache" / f"{PUBLISHED[NAME].file}.part").stat().st_size
     assert came > 0
     models.request(NAME, "me")
@@ -338,18 +379,17 @@ def test_called_off_and_asked_for_again_it_resumes(mirror: Mirror, tmp_path: Pat
     assert mirror.requests[-1] in ("", f"bytes={came}-")
 
 
-def test_failed_download_says_why_and_can_be_tried_again(
-    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_download_says_why_and_can_be_tried_again(mirror: Mirror, tmp_path: Path) -> None:
     models = ModelPool(device="cpu", mirror=f"{mirror.address}/nowhere")
     models.request(NAME)
-    models.slot(NAME).settled.wait(SECONDS)
-    slot = models.slot(NAME)
-    assert slot.stage == "failed"
-    assert "127.0.0.1 does not have the file (status 404)" in slot.problem
-    assert "The Hub is not there." in slot.problem
+    settle(models, NAME)
+    entry = models.entry(NAME)
+    assert entry.stage == "failed"
+    assert "127.0.0.1 does not have the file (status 404)" in entry.problem
+    assert "The Hub is not there." in entry.problem
     assert models.answering(NAME) == ALWAYS
-    models._mirror = mirror.address
+    shutil.copytree(tmp_path / "mirror", tmp_path / "whole")
+    shutil.move(tmp_path / "whole", tmp_path / "mirror" / "nowhere")  # now it has the file
     mirror.go_on.set()
     models.request(NAME)
     ready(models, NAME)

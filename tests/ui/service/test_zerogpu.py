@@ -120,6 +120,7 @@ def start(tiny_model: Path, spaces: Path, **environment: str) -> dict[str, Any]:
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_on_zerogpu_the_answer_is_marked_and_the_model_loads_first(
     tiny_model: Path, spaces: Path
 ) -> None:

@@ -36,7 +36,13 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("labels", "template", "framing"), QUESTIONS)
+@pytest.mark.parametrize(
+    ("labels", "template", "framing"),
+    [
+        QUESTIONS[0],
+        *(pytest.param(*question, marks=pytest.mark.slow) for question in QUESTIONS[1:]),
+    ],
+)
 def test_python(labels: tuple[str, ...], template: str, framing: str | None, picture: Path) -> None:
     asked = make(picture, labels, template, framing)
     program = to_python(asked) + "print(scores.logits.tolist())"

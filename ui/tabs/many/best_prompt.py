@@ -14,7 +14,7 @@ from clip_core.batch.tables import to_csv
 from clip_core.evaluation.ask import check_variant_count, variant_name
 from clip_core.evaluation.dataset import IDENTITY, LabelAliases, parse_aliases
 from clip_core.evaluation.plots import draw_calibration, draw_confusion
-from clip_core.evaluation.report import DISAGREEMENTS, METHODS, draw_ways, write_report
+from clip_core.evaluation.report import DISAGREEMENTS, METHODS, draw_variants, write_report
 from clip_core.evaluation.statistics import Comparison, Variant, compare
 from prompts import fill_all
 from ui.service.errors import IncompleteError, QuestionError
@@ -290,7 +290,9 @@ def write_files(
 
 def draw_verdict(comparison: Comparison) -> str:
     """HTML: what the comparison shows, what weakens it, and the table of all variants."""
-    return render("verdict", comparison=comparison, table=draw_ways(comparison), methods=METHODS)
+    return render(
+        "verdict", comparison=comparison, table=draw_variants(comparison), methods=METHODS
+    )
 
 
 def describe_disagreements(comparison: Comparison) -> str:

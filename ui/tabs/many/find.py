@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 from torch import Tensor
 
-from clip_core.batch.search import ExactIndex
+from clip_core.batch.search import nearest
 from prompts import TemplateError, fill_all
 from ui.service.errors import IncompleteError, QuestionError
 from ui.service.image_collection import STOPPED, ImageCollection, Kind, Picture
@@ -136,7 +136,7 @@ def search_collection(
         dict(zip(others, fill_all(templates, others), strict=True)),
         _features_of(search.like, search.kind),
     )
-    return ExactIndex(collection.features(search.kind)).search(query, TOP)
+    return nearest(collection.features(search.kind), query, TOP)
 
 
 def _features_of(image: Picture | None, kind: Kind) -> Tensor | None:

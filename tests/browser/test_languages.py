@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from prompts import template_sets
 from ui.server.translation import read_words
-from ui.service.examples import EXAMPLES
-from ui.tabs.how_it_works import CAPTIONS
+from ui.service.examples import EXAMPLE_CAPTIONS, EXAMPLES
 
 pytestmark = pytest.mark.browser
 
@@ -56,7 +55,7 @@ def is_expected(text: str) -> bool:
     typed = {*LABELS.splitlines(), "tabby", "violin", "cat.jpg", "horse.png", "chart.png", "Add “”"}
     text = re.sub(r" \(\d+\)$", "", text)  # a label with its number of pictures
     return (
-        text in NOT_OURS | prompts | typed | set(CAPTIONS.values())
+        text in NOT_OURS | prompts | typed | set(EXAMPLE_CAPTIONS.values())
         or re.fullmatch(r"a photo of a [\w ]+\.|[\d.]+ KB", text) is not None
     )
 

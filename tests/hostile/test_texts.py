@@ -20,7 +20,8 @@ from ui.service.errors import QuestionError
 from ui.service.export import write_files
 from ui.service.labels import MAX_CHARACTERS, LabelsError, parse_labels, strip_control_characters
 from ui.service.question import Question
-from ui.tabs.many.find import search_album
+from ui.tabs.many.find import Search, search_collection
+from ui.tabs.many.session import Selection
 
 ANYTHING = st.text(st.characters())  # lone surrogates too
 ODD_TEXTS = st.sampled_from([text for texts in ODD.values() for text in texts])
@@ -135,5 +136,6 @@ def test_formulas_of_other_keyboards_are_made_harmless(formula: str) -> None:
 @pytest.mark.parametrize(("phrase", "minus"), [("x" * 1_000_000, ""), ("cat", "y" * 301)])
 def test_a_phrase_longer_than_its_field_is_refused(phrase: str, minus: str) -> None:
     nothing: Any = None
+    search = Search(Selection("{}", "bundled", "best"), nothing, phrase, minus)
     with pytest.raises(QuestionError, match=r"^The phrase “.* characters: shorten it\.$"):
-        search_album(nothing, nothing, nothing, phrase, minus, None)
+        search_collection(nothing, nothing, search)

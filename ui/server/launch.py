@@ -24,7 +24,7 @@ except InputError as error:
 from clip_core import CheckpointError, DownloadError
 from clip_core.inference.malloc import keep_freed_memory
 from clip_core.inference.threads import choose_threads
-from ui.page import build_page
+from ui.page import SCRIPT, STYLE_SHEET, build_page
 from ui.server.lifecycle import Server
 from ui.server.settings import parse_arguments
 from ui.server.translation import translation_script
@@ -33,7 +33,7 @@ from ui.server.url_fetch import limit_fetches
 from ui.service.limits import LIMITS
 from ui.service.model_pool import ModelPool
 from ui.service.telemetry import write_logs
-from ui.widgets.theme import CSS, THEME
+from ui.widgets.theme import THEME
 
 if TYPE_CHECKING:
     from ui.server.metrics import Metrics
@@ -105,8 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
             root_path=options.root_path,
             auth=options.auth,
             theme=THEME,
-            css=CSS,
-            head=translation_script(),
+            css_paths=STYLE_SHEET,
+            head=SCRIPT + translation_script(),
             max_file_size=f"{LIMITS.file_mb}mb",
             state_session_capacity=options.sessions,
             footer_links=["api", "gradio"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from clip_core import Scores, ZeroShotClassifier
 from clip_core.explain.caveats import SYNONYMS, contrast, is_other_script, near_labels, winners
@@ -79,11 +78,3 @@ def contrast_of(labels: Sequence[str]) -> str | None:
     there = {label.casefold() for label in labels}
     found = (contrast(label) for label in labels)
     return next((label for label in found if label and label.casefold() not in there), None)
-
-
-def draw_hints(hints: Sequence[str]) -> str:
-    """HTML of the hints, one a line; nothing for none."""
-    if not hints:
-        return ""
-    items = "".join(f"<li>{escape(hint)}</li>" for hint in hints)
-    return f'<ul class="hints" aria-label="Hints">{items}</ul>'

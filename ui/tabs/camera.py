@@ -1,7 +1,7 @@
 """The tab "Camera": the labels against what the camera sees, frame by frame.
 
-A frame is one short call that waits for nobody: while the models are busy with another, it is
-dropped. So the camera takes no place in the queue of those who ask about pictures.
+A frame is one short request that never waits: while the model answers another frame, it is dropped.
+So the camera takes no place in the queue of those who ask about images.
 """
 
 from __future__ import annotations
@@ -16,46 +16,41 @@ from typing import Any
 import gradio as gr
 
 from ui.service.errors import QuestionError
+from ui.service.inference import Inference
 from ui.service.model_pool import ModelPool
-from ui.service.question import CUSTOM, Question, parse_question, score
+from ui.service.question import CUSTOM, Question, parse_question
 from ui.service.zerogpu import ON_ZEROGPU
-from ui.widgets.chart import draw_chart, say
+from ui.widgets.chart import chart_message, draw_chart
+from ui.widgets.events import SILENT
 from ui.widgets.question_form import QuestionParts
+from ui.widgets.render import render
 
 SCRIPT = Path(__file__).parents[1].joinpath("static/camera.js").read_text(encoding="utf-8")
 LARGEST_FRAME = 2_000_000  # characters of base64: the page's own frames have some 30,000
+WAIT_AFTER_PROBLEM = 1000  # milliseconds until the next frame
 BEFORE = "The answer moves with what the camera sees, as soon as it is started."
 NOT_HERE = (
     "On this host each answer asks for a GPU of its own, which a camera would use up: take a "
     "picture under Classify instead."
 )
-TEMPLATE = f"""
-<div class="camera">
-  <div class="seen"><video muted playsinline aria-label="What the camera sees"></video>
-  <button type="button" class="lg primary">Start the camera</button>
-  <p class="rate"></p></div>
-  <div class="answer">{say(BEFORE)}</div>
-  <p class="spoken" aria-live="polite"></p>
-</div>
-"""
 
 
-def build_camera_tab(models: ModelPool, question: QuestionParts, tab: gr.Tab) -> None:
+def build_camera_tab(inference: Inference, question: QuestionParts, tab: gr.Tab) -> None:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
     if ON_ZEROGPU:
-        gr.HTML(say(NOT_HERE))
+        gr.HTML(chart_message(NOT_HERE))
         return
     turn = threading.Lock()
 
     def answer_frame(frame: dict[str, str]) -> dict[str, Any]:
-        """A frame and its labels -> the chart, or that another frame is being answered."""
+        """Answers a frame; "busy" while another is being answered."""
         if not turn.acquire(blocking=False):
             return {"busy": True}
         try:
-            asked = read_frame(models, frame)
-            scores = score(models, asked)
+            scores = inference.score(read_frame(inference.models, frame))
         except QuestionError as error:
-            return {"chart": say(str(error)), "best": "", "model": "", "wait": 1000}
+            message = chart_message(str(error))
+            return {"chart": message, "best": "", "model": "", "wait": WAIT_AFTER_PROBLEM}
         finally:
             turn.release()
         best = scores.labels[int(scores.logits.argmax())]
@@ -67,7 +62,7 @@ def build_camera_tab(models: ModelPool, question: QuestionParts, tab: gr.Tab) ->
         }
 
     gr.HTML(
-        html_template=TEMPLATE,
+        html_template=render("camera", message=chart_message(BEFORE)),
         js_on_load=SCRIPT,
         server_functions=[answer_frame],
         elem_id="camera",
@@ -80,33 +75,29 @@ def build_camera_tab(models: ModelPool, question: QuestionParts, tab: gr.Tab) ->
         max_lines=5,
         elem_id="camera-labels",
     )
-    chosen = gr.Textbox(visible="hidden", elem_id="camera-asked")
-    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    words = [
-        question.template,
-        question.custom,
-        question.menu.model,
-        question.menu.answered,
-        question.framing,
-    ]
+    others = gr.Textbox(visible="hidden", elem_id="camera-asked")  # camera.js sends its text
+    menu = question.menu
     tab.select(
         None,
-        [question.labels, *words],
-        [labels, chosen],
-        js="(labels, ...words) => [labels, JSON.stringify(words)]",
-        **quick,
+        [
+            question.labels,
+            question.template,
+            question.custom,
+            menu.model,
+            menu.answered,
+            question.framing,
+        ],
+        [labels, others],
+        js="clip.cameraQuestion",
+        **SILENT,
     )
     labels.blur(
-        None,
-        labels,
-        [question.labels, question.typed_labels],
-        js="(labels) => [labels, labels]",
-        **quick,
+        None, labels, [question.labels, question.typed_labels], js="clip.shareLabels", **SILENT
     )
 
 
 def read_frame(models: ModelPool, frame: Any) -> Question:
-    """What the browser sent -> a question. Raises QuestionError, with one sentence."""
+    """The question in what the browser sent. Raises QuestionError, with one sentence."""
     try:
         template, custom, wanted, answered, framing = map(str, json.loads(frame["asked"]))
         text, labels = frame["image"], str(frame["labels"])

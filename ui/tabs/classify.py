@@ -1,54 +1,42 @@
-"""The first tab: one picture, labels in your own words, and how well each fits."""
+"""The tab "Classify": one image, labels in the visitor's words, and how well each fits."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+import pandas as pd
 
-from clip_core import Scores
 from ui.api.inference import add_endpoints
 from ui.service.errors import IncompleteError, QuestionError
 from ui.service.export import TABLE_HEADERS, to_table, write_files, write_squares
-from ui.service.hints import contrast_of, draw_hints, find_hints
-from ui.service.inference import Inference
+from ui.service.hints import contrast_of
+from ui.service.inference import Inference, translate_errors
 from ui.service.labels import parse_labels
-from ui.service.model_pool import ModelPool
-from ui.service.question import (
-    CUSTOM,
-    ON_MODEL,
-    Question,
-    model_crops,
-    parse_question,
-    score,
-    shorten,
-    translate_errors,
-)
-from ui.service.zerogpu import on_gpu
-from ui.widgets.chart import draw_chart, say
-from ui.widgets.cumulative import cumulative_updates
+from ui.service.question import CUSTOM, parse_question, shorten
+from ui.widgets.chart import chart_message, draw_chart
+from ui.widgets.events import INSTANT, PRIVATE, QUEUED
 from ui.widgets.lazy_tab import mark_open
-from ui.widgets.model_menu import LIGHT
-from ui.widgets.question_form import QuestionParts, add_starts, lay_out_question, wire_question
-from ui.widgets.status_line import describe_run, status_line
+from ui.widgets.question_form import (
+    QuestionParts,
+    add_examples,
+    lay_out_question,
+    wire_question,
+)
+from ui.widgets.status_line import describe_run, draw_hints, status_line
 
 from .prompts import build_prompts_tab
 from .share import build_share_tab
 from .side_by_side import build_side_by_side_tab
 from .why import build_why_tab
 
-ANNOUNCE = """() => {
-  const [label, share] = ['.best :is(.label, .name)', '.best .share'].map(
-    (part) => document.querySelector('#chart ' + part)?.textContent);
-  const other = document.querySelector('#chart .empty')?.textContent; // a problem is an alert
-  document.querySelector('#announced').textContent = label ? `${label}: ${share}` : other ?? '';
-}"""
-
 
 class AnswerParts(NamedTuple):
-    """The components an answer fills, in this order."""
+    """The components that show an answer."""
 
     chart: gr.HTML
     csv_file: gr.DownloadButton
@@ -56,54 +44,150 @@ class AnswerParts(NamedTuple):
     table: gr.Dataframe
     foot: gr.HTML
     hints: gr.HTML
-    contrast: gr.Button  # adds the label that a denial is to be compared with
-    settled: gr.Textbox  # never seen: another text after each answer
+    contrast: gr.Button  # adds the label that a negated one should be compared with
+    settled: gr.Textbox  # never shown: its text changes with each answer
 
 
-def build_classify_tab(models: ModelPool) -> tuple[QuestionParts, gr.Tabs]:
-    """Adds the tab's components to the Blocks in whose context it is called, and wires them.
+@dataclass(frozen=True)
+class AnswerView:
+    """What the page shows of an answer, or instead of one.
 
-    Returns the components of the question, for the other tabs to ask about the same picture, and
-    the tabs beside the answer.
+    With the defaults for the rest, a chart is a message that hides the last answer.
     """
 
-    @on_gpu
-    def answer_question(asked: Question) -> Scores:
-        return score(models, asked)
+    model: str  # answers the question
+    awaited: bool = False  # whether another model was chosen, which is not ready
+    square: str | None = None  # path: what the model sees of the image
+    chart: str | None = None  # HTML; None while the last answer stays
+    csv_path: str | None = None
+    json_path: str | None = None
+    table: pd.DataFrame | None = None
+    run: str = ""  # HTML: which model answered, in what time
+    hints: list[str] | None = None  # None until they are found: the last ones stay
+    contrast: str | None = None  # the label that a negated one should be compared with
+    token: str = field(default_factory=lambda: secrets.token_hex(8))  # another for each answer
 
+    def with_problem(self, error: QuestionError) -> AnswerView:
+        """The same image, and what is wrong or missing instead of an answer."""
+        is_wrong = not isinstance(error, IncompleteError)
+        return AnswerView(
+            self.model,
+            self.awaited,
+            self.square,
+            chart_message(str(error), is_wrong),
+            hints=[],
+            token=self.token,
+        )
+
+    def to_updates(self, question: QuestionParts, parts: AnswerParts) -> dict[Any, Any]:
+        """The updates that show this. Each view's updates are complete, and new objects.
+
+        If a browser receives several updates at once, gradio 6.31 shows the last one alone.
+        """
+        updates: dict[Any, Any] = {question.square: self.square}
+        if self.awaited:
+            updates |= {
+                question.menu.pulse: gr.update(active=True),
+                question.menu.switched: self.model,
+            }
+        if self.chart is not None:
+            updates |= {
+                parts.chart: self.chart,
+                parts.csv_file: _show(self.csv_path),
+                parts.json_file: _show(self.json_path),
+                parts.table: _show(self.table),
+                parts.foot: self.run,
+                parts.settled: self.token,
+            }
+            if self.table is not None:
+                updates[question.menu.answered] = self.model
+        if self.hints is not None:
+            updates |= {
+                parts.hints: gr.update(value=draw_hints(self.hints), visible=bool(self.hints)),
+                parts.contrast: gr.update(
+                    value=f"Add “{shorten(self.contrast or '')}”",
+                    visible=self.contrast is not None,
+                ),
+            }
+        return updates
+
+
+def answer_question(
+    inference: Inference,
+    folder: str | Path,
+    image: Any,
+    labels: str,
+    template: str,
+    custom: str,
+    wanted: str,
+    answered: str,
+    framing: str,
+    with_none: bool,
+) -> Iterator[AnswerView]:
+    """Answers a question step by step: the square, the scores, the hints; or says what is wrong.
+
+    The arguments after `folder` are the values of `QuestionParts.asked`, and of `with_none`. Until
+    the wanted model is ready, the one that answered last goes on.
+    """
+    model = inference.models.answering(wanted, answered)
+    view = AnswerView(model, awaited=model != wanted)
+    try:
+        with translate_errors(model):
+            if image:
+                crops = inference.crops(model, image, framing)
+                view = replace(view, square=write_squares(crops, folder))
+            yield view
+            asked = parse_question(
+                image, labels, custom if template == CUSTOM else template, model, framing
+            )
+            scores = inference.score(asked)
+            csv_path, json_path = write_files(scores, asked, folder)
+            view = replace(
+                view,
+                chart=draw_chart(scores, with_none),
+                csv_path=csv_path,
+                json_path=json_path,
+                table=to_table(scores),
+                run=status_line(describe_run(scores)),
+            )
+            yield view
+            hints = inference.hints(asked, scores)
+            yield replace(view, hints=hints, contrast=contrast_of(asked.labels))
+    except QuestionError as error:
+        yield view.with_problem(error)
+
+
+def build_classify_tab(inference: Inference) -> tuple[QuestionParts, gr.Tabs]:
+    """Adds the tab's components to the Blocks in whose context it is called, and wires them.
+
+    Returns the question's components, for other tabs to ask about the same image, and the tabs
+    beside the answer.
+    """
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
-            question = lay_out_question(models)
+            question = lay_out_question(inference.models)
         with gr.Column(scale=6, min_width=320), gr.Tabs(elem_id="deeper") as deeper:
             with gr.Tab("Answer", id="answer") as tab:
                 mark_open(tab, "answer")
                 answer = _lay_out_answer()
-                add_starts(question)
+                add_examples(question)
             with gr.Tab("Why", id="why") as tab:
-                build_why_tab(models, question, answer.settled, tab, answer_question)
+                build_why_tab(inference, question, answer.settled, tab)
             with gr.Tab("Prompts", id="prompts") as tab:
-                build_prompts_tab(models, question, answer.settled, tab)
+                build_prompts_tab(inference, question, answer.settled, tab)
             with gr.Tab("Side by side", id="side-by-side") as tab:
-                build_side_by_side_tab(models, question, answer.settled, tab, answer_question)
+                build_side_by_side_tab(inference, question, answer.settled, tab)
             with gr.Tab("Share", id="share") as tab:
-                build_share_tab(models, question, answer.settled, tab)
-    wire_question(question, models)
-
-    @on_gpu
-    def find(asked: Question, scores: Scores) -> list[str]:
-        with translate_errors(asked), models.use(asked.model) as classifier:
-            return find_hints(classifier, asked, scores)
-
-    _wire_answer(question, answer, models, answer_question, find)
-    # An element that comes with its text is not read out: one that was there before is.
-    answer.settled.change(None, None, None, js=ANNOUNCE, api_visibility="private")
-    add_endpoints(Inference(models))
+                build_share_tab(inference.models, question, answer.settled, tab)
+    wire_question(question, inference.models)
+    _wire_answer(inference, question, answer)
+    add_endpoints(inference)
     return question, deeper
 
 
 def _lay_out_answer() -> AnswerParts:
     chart = gr.HTML(
-        say("The answer appears here as soon as there is a picture and a label or two."),
+        chart_message("The answer appears here as soon as there is a picture and a label or two."),
         elem_id="chart",
         elem_classes="bare",
         container=True,
@@ -147,83 +231,21 @@ def _lay_out_answer() -> AnswerParts:
     )
 
 
-def _wire_answer(
-    question: QuestionParts,
-    parts: AnswerParts,
-    models: ModelPool,
-    answer_question: Callable[[Question], Scores],
-    find: Callable[[Question, Scores], list[str]],
-) -> None:
-    """Answers by itself when the question changes, and on the button."""
-    hidden = gr.update(value=None, visible=False)
-    nothing = {
-        parts.csv_file: hidden,
-        parts.json_file: hidden,
-        parts.table: hidden,
-        parts.foot: "",
-        parts.hints: gr.update(value="", visible=False),
-        parts.contrast: gr.update(visible=False),
-    }
-    folder = parts.csv_file.GRADIO_CACHE  # where gradio deletes what is a day old
+def _wire_answer(inference: Inference, question: QuestionParts, parts: AnswerParts) -> None:
+    """Answers when the question changes, and when the button is pressed."""
+    folder = parts.csv_file.GRADIO_CACHE  # where gradio deletes files that are a day old
 
-    @cumulative_updates
-    def answer(
-        image: Any,
-        text: str,
-        chosen: str,
-        custom: str,
-        wanted: str,
-        answered: str,
-        framing: str,
-        with_none: bool,
-    ) -> Iterator[dict[Any, Any]]:
-        """Checks a question and answers it, or says what is missing, where the chart stands.
+    def answer(*values: Any) -> Iterator[dict[Any, Any]]:
+        for view in answer_question(inference, folder, *values):
+            yield view.to_updates(question, parts)
 
-        Until the wanted model is there, the one that answered last goes on.
-        """
-        square = None  # a picture that can't be opened must not leave the last one's square
-        try:
-            model = models.answering(wanted, answered)
-            if model != wanted:  # on its way, or put out of memory: looked after until it is there
-                yield {question.menu.pulse: gr.update(active=True), question.menu.switched: model}
-            if image:
-                square = write_squares(model_crops(models, model, image, framing), folder)
-            yield {question.square: square}
-            asked = parse_question(
-                image, text, custom if chosen == CUSTOM else chosen, model, framing
-            )
-            scores = answer_question(asked)
-            csv_path, json_path = write_files(scores, asked, folder)
-        except QuestionError as error:
-            problem = not isinstance(error, IncompleteError)
-            yield nothing | {
-                question.square: square,
-                parts.chart: say(str(error), problem),
-                parts.settled: secrets.token_hex(8),
-            }
-            return
-        except Exception:  # the last question's answer must not stand under this one
-            said = "Something went wrong here with this question: try again."
-            yield nothing | {parts.chart: say(said, True), parts.settled: secrets.token_hex(8)}
-            raise
-        yield {
-            parts.chart: draw_chart(scores, with_none),
-            parts.csv_file: gr.update(value=csv_path, visible=True),
-            parts.json_file: gr.update(value=json_path, visible=True),
-            parts.table: gr.update(value=to_table(scores), visible=True),
-            parts.foot: status_line(describe_run(scores)),
-            question.menu.answered: model,
-            parts.settled: secrets.token_hex(8),
-        }
-        hints = find(asked, scores)
-        other = contrast_of(asked.labels)
-        yield {
-            parts.hints: gr.update(value=draw_hints(hints), visible=bool(hints)),
-            parts.contrast: gr.update(
-                value=f"Add “{shorten(other or '')}”", visible=other is not None
-            ),
-        }
+    def add_contrast(text: str | None) -> tuple[str, str]:
+        labels = parse_labels(text).labels
+        other = contrast_of(labels)
+        more = "\n".join([*labels, *([other] if other else [])])
+        return more, more
 
+    menu = question.menu
     gr.on(
         [
             question.picture.change,
@@ -232,34 +254,21 @@ def _wire_answer(
             question.typed_custom.change,
             question.framing.change,
             question.with_none.change,
-            question.menu.switched.change,
+            menu.switched.change,
             question.compare.click,
         ],
         answer,
         [*question.asked, question.with_none],
-        [
-            question.square,
-            *parts,
-            question.menu.answered,
-            question.menu.pulse,
-            question.menu.switched,
-        ],
-        # Pictures come as uploaded, undecoded: our opener knows more formats and words its errors.
-        preprocess=False,
-        # One at a time and in order, so that an old answer never follows a newer one.
-        trigger_mode="always_last",
-        **ON_MODEL,
-        show_progress="minimal",
+        [question.square, *parts, menu.answered, menu.pulse, menu.switched],
         show_progress_on=parts.chart,
-        api_visibility="private",
+        **QUEUED,
     )
-
-    def add_contrast(text: str | None) -> tuple[str, str]:
-        labels = parse_labels(text).labels
-        other = contrast_of(labels)
-        more = "\n".join([*labels, *([other] if other else [])])
-        return more, more
-
+    parts.settled.change(None, None, None, js="clip.announceAnswer", **PRIVATE)
     parts.contrast.click(
-        add_contrast, question.labels, [question.labels, question.typed_labels], **LIGHT
+        add_contrast, question.labels, [question.labels, question.typed_labels], **INSTANT
     )
+
+
+def _show(value: Any) -> Any:
+    """The update of a component that is hidden when it has no value."""
+    return gr.update(value=value, visible=value is not None)

@@ -48,6 +48,6 @@ def build_limits_tab() -> None:
 
 
 def read_card() -> str:
-    """The card without its title and with its links into the repository as plain words."""
+    """The model card without its title; links into the repository become plain text."""
     text = MODEL_CARD.read_text(encoding="utf-8").split("\n", 1)[1]
     return re.sub(r"\[([^\]]+)\]\((?!https?://)[^)]+\)", r"\1", text)

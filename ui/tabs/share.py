@@ -1,4 +1,4 @@
-"""The tab "Share": a link to the question, and the lines of Python and of curl that answer it."""
+"""The tab "Share": a link to the question, and the Python and curl code that answers it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from ui.service.errors import QuestionError
 from ui.service.model_pool import ModelPool
 from ui.service.permalink import to_permalink
 from ui.service.question import Question, question_from_page
+from ui.widgets.events import SILENT
 from ui.widgets.lazy_tab import lazy_tab
 from ui.widgets.question_form import QuestionParts
 
 BEFORE = "Ask something first: the lines that give its answer come here."
-# The browser alone knows under which address the page is seen.
-ADDRESS = "() => (window.gradio_config?.root || location.origin).replace(/\\/$/, '')"
 OPENS_ON = [
     ("the answer", "answer"),
     ("Why", "why"),
@@ -69,7 +68,7 @@ def build_share_tab(
         elem_id="code-curl",
     )
     address = gr.Textbox(visible="hidden", elem_id="page-address")
-    tab.select(None, None, address, js=ADDRESS, show_progress="hidden", api_visibility="private")
+    tab.select(None, None, address, js="clip.pageAddress", **SILENT)
 
     def fill(*values: Any) -> tuple[Any, str, str]:
         *asked, at, opens, wants_example, example = values
@@ -89,7 +88,7 @@ def build_share_tab(
 
 
 def to_python(question: Question) -> str:
-    """A program that prints the question's answer as a table."""
+    """A Python program that prints the answer to a question as a table."""
     templates = f"[{_quoted(question.template)}]"
     imports = "from clip_core import ZeroShotClassifier\n"
     framing = f", framing={_quoted(question.framing)}" if question.framing else ""
@@ -118,11 +117,11 @@ def to_python(question: Question) -> str:
 
 
 def to_curl(question: Question, address: str) -> str:
-    """A shell's lines that upload the picture to the page at `address`, ask it, and print JSON."""
+    """Shell commands that upload the image to the page at `address`, ask, and print the JSON."""
     name = question.picture.replace("\\", "\\\\").replace('"', '\\"')
     file = shlex.quote(f'files=@"{name}"')
     rest = [question.labels, question.template, question.model, question.framing or "best"]
-    # A quote within the shell's quotes would end them; JSON can say it in another way.
+    # A quote would end the shell's quotes; JSON has another way to write it
     said = json.dumps(rest, ensure_ascii=False)[1:].replace("'", "\\u0027")
     return (
         f"PAGE={shlex.quote(address)}\n"

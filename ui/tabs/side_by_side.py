@@ -1,38 +1,36 @@
-"""The tab "Side by side": the same picture asked in two ways, and where the answers differ."""
+"""The tab "Side by side": the same image asked in two ways, and where the answers differ."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from clip_core import Scores
+from clip_core.errors import InputError
 from prompts import TemplateError, fill_all
 from ui.service.errors import QuestionError
+from ui.service.inference import Inference
 from ui.service.labels import LabelsError, parse_labels
 from ui.service.model_pool import ModelPool
-from ui.service.question import CUSTOM, Question, question_from_page, templates_for
-from ui.widgets.chart import format_share, say
+from ui.service.question import Question, question_from_page, templates_for
+from ui.widgets.chart import chart_message
 from ui.widgets.lazy_tab import lazy_tab
 from ui.widgets.question_form import QuestionParts, template_choices
+from ui.widgets.render import render
 
 SAME = "same"
 MOST_ROWS = 20
-# Differences of a share below this are not marked: bars would look alike.
+# A smaller difference of a share is not marked: the bars would look alike
 MARKED = 0.05
 
 
 def build_side_by_side_tab(
-    models: ModelPool,
-    question: QuestionParts,
-    settled: gr.Textbox,
-    tab: gr.Tab,
-    answer_question: Callable[[Question], Scores],
+    inference: Inference, question: QuestionParts, settled: gr.Textbox, tab: gr.Tab
 ) -> None:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+    models = inference.models
     gr.Markdown("The question as it is, beside one that differs in what you choose here.")
     with gr.Row():
         model = gr.Dropdown(
@@ -46,10 +44,7 @@ def build_side_by_side_tab(
         template = gr.Dropdown(
             label="Other template",
             info="or type your own",
-            choices=[
-                ("the same", SAME),
-                *(choice for choice in template_choices() if choice[1] != CUSTOM),
-            ],
+            choices=[("the same", SAME), *template_choices(with_custom=False)],
             value=SAME,
             allow_custom_value=True,
             elem_id="other-template",
@@ -62,7 +57,9 @@ def build_side_by_side_tab(
         max_lines=5,
         elem_id="other-labels",
     )
-    both = gr.HTML(say("Ask something first."), elem_id="both", elem_classes="bare", container=True)
+    both = gr.HTML(
+        chart_message("Ask something first."), elem_id="both", elem_classes="bare", container=True
+    )
 
     def fill(*values: Any) -> str:
         *asked, other_model, other_template, other_labels = values
@@ -70,10 +67,12 @@ def build_side_by_side_tab(
             first = question_from_page(models, *asked)
             second = other_question(models, first, other_model, other_template, other_labels)
             if (first.model, first.prompts) == (second.model, second.prompts):
-                return say("Choose another model, another template or another wording above.")
-            return draw_both(answer_question(first), answer_question(second))
+                return chart_message(
+                    "Choose another model, another template or another wording above."
+                )
+            return draw_both(inference.score(first), inference.score(second))
         except QuestionError as error:
-            return say(str(error))
+            return chart_message(str(error))
 
     controls: list[Any] = [model, template, labels]
     changes = [control.change for control in controls]
@@ -83,10 +82,10 @@ def build_side_by_side_tab(
 def other_question(
     models: ModelPool, first: Question, model: str, template: str, typed: str | None
 ) -> Question:
-    """A question that differs from another in its model, its template, its labels' wording.
+    """A question that differs from another in its model, its template, the wording of its labels.
 
-    `SAME`, or no text, leaves a part as it is. Raises QuestionError, for a model that is still on
-    its way too: it is sent for.
+    `SAME`, or no text, leaves a part as it is. Raises QuestionError, also if the model is not ready
+    yet: then it is requested.
     """
     try:
         labels = parse_labels(typed).labels or first.labels
@@ -96,7 +95,7 @@ def other_question(
         if not models.is_ready(model):
             models.request(model)
             raise QuestionError(f"{model} is on its way: press Compare in a moment.")
-    except (LabelsError, TemplateError, ValueError) as error:
+    except (LabelsError, TemplateError, InputError) as error:
         raise QuestionError(str(error)) from error
     return replace(first, labels=labels, template=template, prompts=prompts, model=model)
 
@@ -104,60 +103,66 @@ def other_question(
 def draw_both(first: Scores, second: Scores) -> str:
     """HTML: each label with its two shares and their difference, the first answer's best first.
 
-    Labels are paired by their place when there are equally many, else by their words.
+    Labels are paired by their place if there are equally many, else by their words.
     """
     rows = _pair(first, second)
     agree = _best(first) == _best(second) if first.labels == second.labels else None
-    body = "".join(_draw_row(*row) for row in rows[:MOST_ROWS])
-    more = f'<div class="more">{len(rows) - MOST_ROWS:,} more labels.</div>' * (
-        len(rows) > MOST_ROWS
-    )
     verdict = {
         None: f"“{_best(first)}” wins on the left, “{_best(second)}” on the right.",
         True: f"Both choose “{_best(first)}”.",
         False: f"They disagree: “{_best(first)}” on the left, “{_best(second)}” on the right.",
     }[agree]
-    return (
-        f'<div class="chart both" role="status"><p>{escape(verdict)}</p><div class="scroll" '
-        'tabindex="0"><table><thead><tr><th scope="col">label</th>'
-        f'<th scope="col">{escape(_head(first))}</th><th scope="col">{escape(_head(second))}</th>'
-        f'<th scope="col">difference</th></tr></thead><tbody>{body}</tbody></table></div>{more}'
-        "</div>"
+    return render(
+        "side_by_side",
+        verdict=verdict,
+        first=_head(first),
+        second=_head(second),
+        rows=rows[:MOST_ROWS],
+        more=len(rows) - MOST_ROWS,
     )
 
 
-def _pair(first: Scores, second: Scores) -> list[tuple[str, float | None, float | None]]:
-    ours, theirs = first.probabilities.tolist(), second.probabilities.tolist()
-    if len(ours) == len(theirs):
-        rows: list[tuple[str, float | None, float | None]] = [
-            (a if a == b else f"{a} / {b}", x, y)
-            for a, b, x, y in zip(first.labels, second.labels, ours, theirs, strict=True)
+class Row(NamedTuple):
+    """A label with its shares in the two answers; None in the one that lacks the label."""
+
+    label: str
+    shares: tuple[float | None, float | None]
+
+    @property
+    def difference(self) -> float | None:
+        """The second share minus the first; None if the label is in one answer alone."""
+        first, second = self.shares
+        return None if first is None or second is None else second - first
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the bars show that the shares differ."""
+        return self.difference is not None and abs(self.difference) >= MARKED
+
+    @property
+    def change(self) -> str:
+        """The difference in words."""
+        if self.difference is None:
+            return ""
+        if not self.is_marked:
+            return "about the same"
+        return f"{'▲' if self.difference > 0 else '▼'} {100 * abs(self.difference):.1f} points"
+
+
+def _pair(first: Scores, second: Scores) -> list[Row]:
+    left, right = first.probabilities.tolist(), second.probabilities.tolist()
+    if len(left) == len(right):
+        rows = [
+            Row(a if a == b else f"{a} / {b}", (x, y))
+            for a, b, x, y in zip(first.labels, second.labels, left, right, strict=True)
         ]
     else:
-        left = dict(zip(first.labels, ours, strict=True))
-        right = dict(zip(second.labels, theirs, strict=True))
-        rows = [(label, left.get(label), right.get(label)) for label in left | right]
-    return sorted(rows, key=lambda row: -1 if row[1] is None else row[1], reverse=True)
-
-
-def _draw_row(label: str, ours: float | None, theirs: float | None) -> str:
-    cells = "".join(
-        "<td>not asked</td>"
-        if share is None
-        else f'<td>{format_share(share)}<div class="track"><div class="bar" '
-        f'style="width:{100 * share:.2f}%"></div></div></td>'
-        for share in (ours, theirs)
+        ours = dict(zip(first.labels, left, strict=True))
+        theirs = dict(zip(second.labels, right, strict=True))
+        rows = [Row(label, (ours.get(label), theirs.get(label))) for label in ours | theirs]
+    return sorted(
+        rows, key=lambda row: -1 if row.shares[0] is None else row.shares[0], reverse=True
     )
-    change, mark = "", ""
-    if ours is not None and theirs is not None:
-        points = 100 * (theirs - ours)
-        if abs(theirs - ours) >= MARKED:
-            change = f"{'▲' if points > 0 else '▼'} {abs(points):.1f} points"
-            mark = ' class="marked"'
-        else:
-            change = "about the same"
-    head = f'<th scope="row" translate="no">{escape(label)}</th>'
-    return f"<tr{mark}>{head}{cells}<td>{change}</td></tr>"
 
 
 def _best(scores: Scores) -> str:

@@ -1,23 +1,20 @@
-"""The tab "Why": which parts of the picture speak for a label, for one or two labels."""
+"""The tab "Why": heat maps of the image regions that speak for one or two labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
-from clip_core import Scores, draw_heat_map, heat_maps
+from clip_core import draw_heat_map
 from ui.service.errors import QuestionError
 from ui.service.export import write_heat_map
-from ui.service.model_pool import ModelPool
-from ui.service.question import Question, question_from_page, translate_errors
-from ui.service.zerogpu import on_gpu
-from ui.widgets.chart import say
+from ui.service.inference import Inference
+from ui.service.question import question_from_page
+from ui.widgets.chart import chart_message
 from ui.widgets.lazy_tab import lazy_tab
 from ui.widgets.question_form import QuestionParts
+from ui.widgets.status_line import status_line
 
 BEST_LABEL = "the best"
 NO_LABEL = "none"
@@ -29,14 +26,10 @@ HELP = (
 
 
 def build_why_tab(
-    models: ModelPool,
-    question: QuestionParts,
-    settled: gr.Textbox,
-    tab: gr.Tab,
-    answer_question: Callable[[Question], Scores],
+    inference: Inference, question: QuestionParts, settled: gr.Textbox, tab: gr.Tab
 ) -> None:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
-    note = gr.HTML(say(BEFORE), elem_id="why-note", elem_classes="bare")
+    note = gr.HTML(chart_message(BEFORE), elem_id="why-note", elem_classes="bare")
     with gr.Row():
         first = gr.Dropdown(
             [BEST_LABEL], value=BEST_LABEL, label="Label", elem_id="why-first", min_width=140
@@ -46,7 +39,7 @@ def build_why_tab(
         )
         opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity", min_width=140)
     with gr.Row():
-        maps = [
+        images = [
             gr.Image(
                 label="Heat map",
                 visible=False,
@@ -61,38 +54,30 @@ def build_why_tab(
         ]
     folder = note.GRADIO_CACHE
 
-    @on_gpu
-    def look(asked: Question) -> tuple[Image.Image, np.ndarray]:
-        with translate_errors(asked), models.use(asked.model) as classifier:
-            squares = classifier.squares(asked.path, asked.framing)
-            maps = heat_maps(classifier, asked.path, asked.labels, asked.prompts, asked.framing)
-            return squares[len(squares) // 2], maps
-
-    def fill(*values: Any) -> tuple[Any, ...]:
-        *asked, wanted, beside, strength = values
-        hidden = gr.update(value=None, visible=False)
+    def fill(*values: Any) -> dict[Any, Any]:
+        *fields, wanted, beside, strength = values
+        updates = {image: gr.update(value=None, visible=False) for image in images}
         try:
-            ready = question_from_page(models, *asked)
-            scores = answer_question(ready)
-            square, found = look(ready)
+            asked = question_from_page(inference.models, *fields)
+            scores = inference.score(asked)
+            square, maps = inference.heat_maps(asked)
             best = scores.labels[int(scores.logits.argmax())]
-            chosen = [wanted if wanted in ready.labels else best]
-            if beside in ready.labels and beside != chosen[0]:
+            chosen = [wanted if wanted in asked.labels else best]
+            if beside in asked.labels and beside != chosen[0]:
                 chosen.append(beside)
-            drawn = []
-            for label in chosen:
-                heat = found[ready.labels.index(label)]
-                path = write_heat_map(draw_heat_map(square, heat, strength), ready, label, folder)
-                drawn.append(gr.update(value=path, label=label, visible=True))
+            for image, label in zip(images, chosen, strict=False):
+                heat_map = draw_heat_map(square, maps[asked.labels.index(label)], strength)
+                path = write_heat_map(heat_map, asked, label, folder)
+                updates[image] = gr.update(value=path, label=label, visible=True)
         except QuestionError as error:
-            return say(str(error)), gr.skip(), gr.skip(), hidden, hidden
-        return (
-            f'<div class="note">{HELP}</div>',
-            _offer(BEST_LABEL, ready.labels, wanted),
-            _offer(NO_LABEL, ready.labels, beside),
-            *drawn,
-            *[hidden] * (len(maps) - len(drawn)),
-        )
+            hidden = {image: gr.update(value=None, visible=False) for image in images}
+            return {note: chart_message(str(error)), **hidden}
+        return {
+            note: status_line(HELP, is_live=False),
+            first: _offer(BEST_LABEL, asked.labels, wanted),
+            second: _offer(NO_LABEL, asked.labels, beside),
+            **updates,
+        }
 
     lazy_tab(
         tab,
@@ -100,15 +85,15 @@ def build_why_tab(
         settled,
         question,
         fill,
-        [note, first, second, *maps],
+        [note, first, second, *images],
         [first, second, opacity],
         [first.input, second.input, opacity.release],
     )
 
 
-def _offer(first: str, labels: tuple[str, ...], chosen: str) -> Any:
-    """A menu of labels. Its value is touched only where it must be: another may just be chosen."""
-    choices = [first, *labels]
+def _offer(default: str, labels: tuple[str, ...], chosen: str) -> Any:
+    """A menu of labels. Its value changes only if it must: the visitor may just choose another."""
+    choices = [default, *labels]
     if chosen in choices:
         return gr.update(choices=choices)
-    return gr.update(choices=choices, value=first)
+    return gr.update(choices=choices, value=default)

@@ -1,9 +1,8 @@
-"""How sets of pictures are shown and handed out: galleries of thumbnails, and tables as files."""
+"""Sets of images on the page: galleries of thumbnails, tables to download, unreadable files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from ui.service.export import fresh_directory
 from ui.service.image_collection import Picture
 from ui.service.question import shorten
 
+from .render import render
+
 SHOWN_AT_ONCE = 60
 LONGEST_CAPTION = 40
 PROBLEMS_SHOWN = 20
@@ -22,7 +23,7 @@ BUTTONS = {".csv": "Table as CSV", ".jsonl": "As JSON Lines", ".parquet": "As Pa
 
 
 def lay_out_gallery(name: str) -> gr.Gallery:
-    """A gallery of thumbnails, filled by `items`."""
+    """A gallery of thumbnails, filled by `gallery_items`."""
     return gr.Gallery(
         show_label=False,
         columns=6,
@@ -36,17 +37,17 @@ def lay_out_gallery(name: str) -> gr.Gallery:
     )
 
 
-def items(pictures: Sequence[Picture], captions: Sequence[str]) -> list[tuple[str, str]]:
-    """Thumbnails with what stands below each: a caption and the picture's name."""
+def gallery_items(images: Sequence[Picture], captions: Sequence[str]) -> list[tuple[str, str]]:
+    """Thumbnails, and what stands below each: its caption and the image's name."""
     return [
-        (picture.thumbnail, f"{caption} · {shorten(picture.short_name, LONGEST_CAPTION)}")
-        for picture, caption in zip(pictures, captions, strict=True)
-        if picture.thumbnail
+        (image.thumbnail, f"{caption} · {shorten(image.short_name, LONGEST_CAPTION)}")
+        for image, caption in zip(images, captions, strict=True)
+        if image.thumbnail
     ]
 
 
 def lay_out_downloads(name: str) -> list[gr.DownloadButton]:
-    """A button for each of `FORMATS`, hidden until `write_tables` has made the files."""
+    """A button for each of `FORMATS`, hidden until `show_downloads`."""
     with gr.Row():
         return [
             gr.DownloadButton(
@@ -60,32 +61,35 @@ def lay_out_downloads(name: str) -> list[gr.DownloadButton]:
         ]
 
 
-def write_tables(
-    folder: Path, name: str, types: Mapping[str, pa.DataType], columns: Mapping[str, Sequence[Any]]
-) -> list[str]:
-    """Writes a table in each of `FORMATS`, in a directory nobody can guess; the paths."""
-    paths = []
+def show_downloads(
+    buttons: Sequence[gr.DownloadButton],
+    folder: Path,
+    name: str,
+    types: Mapping[str, pa.DataType],
+    columns: Mapping[str, Sequence[Any]],
+) -> dict[Any, Any]:
+    """Writes a table in each of `FORMATS`; the updates that offer the files.
+
+    Raises QuestionError if the disk is full.
+    """
+    updates = {}
     with fresh_directory(folder) as directory:
-        for suffix in FORMATS:
+        for button, suffix in zip(buttons, FORMATS, strict=True):
             path = directory / f"{name}{suffix}"
             with TableWriter(path, types) as table:
                 table.write(columns)
-            paths.append(str(path))
-    return paths
+            updates[button] = gr.update(value=str(path), visible=True)
+    return updates
 
 
-def draw_problems(pictures: Sequence[Picture]) -> str:
-    """HTML: which pictures can't be read, and why; nothing when all can."""
-    bad = [picture for picture in pictures if picture.problem]
+def draw_problems(images: Sequence[Picture]) -> str:
+    """HTML: which images can't be read, and why; empty if all can."""
+    bad = [(shorten(image.name), image.problem) for image in images if image.problem]
     if not bad:
         return ""
-    rows = "".join(
-        f'<li><span translate="no">{escape(shorten(picture.name))}</span>: '
-        f"<span>{escape(picture.problem or '')}</span></li>"
-        for picture in bad[:PROBLEMS_SHOWN]
+    return render(
+        "problems",
+        count=len(bad),
+        problems=bad[:PROBLEMS_SHOWN],
+        more=len(bad) - PROBLEMS_SHOWN,
     )
-    if len(bad) > PROBLEMS_SHOWN:
-        rows += f"<li>… and {len(bad) - PROBLEMS_SHOWN:,} more</li>"
-    one = len(bad) == 1
-    said = "1 picture can’t be read" if one else f"{len(bad):,} pictures can’t be read"
-    return f'<details class="note"><summary>{said}</summary><ul>{rows}</ul></details>'

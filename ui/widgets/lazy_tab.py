@@ -1,6 +1,6 @@
-"""What the tabs beside the answer have in common: each asks once it is open, and with each answer.
+"""Lazy tabs: a tab beside the answer is filled when it is opened, and again with each new answer.
 
-A tab that nobody looks at costs nothing. Which one is open, the browser knows.
+A tab that nobody looks at costs nothing. The browser knows which one is open.
 """
 
 from __future__ import annotations
@@ -11,22 +11,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from ui.service.question import ON_MODEL
-
+from .events import PRIVATE, QUEUED, SILENT
 from .question_form import QuestionParts
-
-HEAVY: dict[str, Any] = {
-    **ON_MODEL,
-    "preprocess": False,  # as the answer's: pictures come as uploaded
-    "trigger_mode": "always_last",
-    "show_progress": "minimal",
-    "api_visibility": "private",
-}
 
 
 def mark_open(tab: gr.Tab, name: str) -> None:
-    """Remembers in the browser that this tab is the open one."""
-    tab.select(None, None, None, js=f"() => {{ window.clipPanel = '{name}'; }}")
+    """Remembers in the browser that this tab is the open one, when it is opened."""
+    tab.select(None, None, None, js=f"() => {{ clip.openPanel('{name}'); }}", **PRIVATE)
 
 
 def lazy_tab(
@@ -41,30 +32,23 @@ def lazy_tab(
 ) -> None:
     """Runs `fill` when the tab is opened, with each answer while it is open, and on some events.
 
-    settled: a hidden box that has another text after each answer. fill takes the values of
-    `question.asked`, then those of the tab's own controls. on: those controls' events.
+    settled: a hidden box whose text changes with each answer. fill: takes the values of
+    `question.asked`, then those of the tab's own controls. on: events of those controls.
     """
-    asked = gr.Textbox(visible="hidden")
-    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    tab.select(
-        None,
-        settled,
-        asked,
-        js=f"(settled) => {{ window.clipPanel = '{name}'; return settled || 'opened'; }}",
-        **quick,
-    )
+    seen = gr.Textbox(visible="hidden")  # the value of `settled` that the tab was filled for
+    tab.select(None, settled, seen, js=f"(settled) => clip.openPanel('{name}', settled)", **SILENT)
     settled.change(
         None,
-        [settled, asked],
-        asked,
-        js=f"(settled, asked) => window.clipPanel === '{name}' ? settled : asked",
-        **quick,
+        [settled, seen],
+        seen,
+        js=f"(settled, seen) => clip.refreshPanel('{name}', settled, seen)",
+        **SILENT,
     )
     gr.on(
-        [asked.change, *on],
+        [seen.change, *on],
         fill,
         [*question.asked, *controls],
         outputs,
         show_progress_on=outputs[0],
-        **HEAVY,
+        **QUEUED,
     )

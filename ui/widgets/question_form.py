@@ -1,8 +1,7 @@
-"""What a person asks with: a picture, labels, a template, a model; and what follows at once."""
+"""Question form: an image, labels, a template, a model, and the notes below them."""
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -14,7 +13,8 @@ from ui.service.labels import LabelsError, parse_labels
 from ui.service.model_pool import ModelPool
 from ui.service.question import BEST, CUSTOM, templates_for
 
-from .model_menu import LIGHT, ModelMenu, lay_out_model_menu, lay_out_model_status, wire_model_menu
+from .events import INSTANT, SILENT
+from .model_menu import ModelMenu, lay_out_model_menu, lay_out_model_status, wire_model_menu
 from .status_line import preview, status_line
 
 FRAMING_CHOICES = [
@@ -24,29 +24,13 @@ FRAMING_CHOICES = [
     ("squash", "squash"),
     ("five crops, averaged", "crops"),
 ]
-TYPING_PAUSE_MS = 400
-
-# The gallery's buttons hold pictures without a name.
-NAME_EXAMPLES = f"""() => {{
-  const names = {json.dumps([text.split(chr(10))[0] for text in EXAMPLE_LABELS.values()])};
-  document.querySelectorAll('#examples button.gallery-item').forEach(
-    (button, i) => button.setAttribute('aria-label', `Example: ${{names[i]}}`));
-}}"""
-
-# Ends a pause after typing with the text, and one that more typing cut short with no change.
-SETTLE = f"""(text, settled) => {{
-  const typed = (window.clipTyped ??= {{}});
-  const mine = (typed.BOX = (typed.BOX ?? 0) + 1);
-  return new Promise((done) => setTimeout(
-    () => done([mine === typed.BOX ? text : settled]), {TYPING_PAUSE_MS}));
-}}"""
 
 
 class QuestionParts(NamedTuple):
-    """The components a person asks with."""
+    """Components of the question form."""
 
     picture: gr.Image
-    square: gr.Image  # filled by the answer: what the model sees of the picture
+    square: gr.Image  # what the model sees of the image; filled by the answer
     labels: gr.Textbox
     labels_note: gr.HTML
     template: gr.Dropdown
@@ -56,14 +40,14 @@ class QuestionParts(NamedTuple):
     framing: gr.Radio
     with_none: gr.Checkbox  # whether the answer says that none of the labels fits
     compare: gr.Button
-    example: gr.Textbox  # never seen: the picture's name when it is one of the page's own
-    # What was typed, once the person paused.
+    example: gr.Textbox  # never shown: the image's name if it is one of the page's examples
+    # Never shown: what was typed, once typing has paused
     typed_labels: gr.Textbox
     typed_custom: gr.Textbox
 
     @property
     def asked(self) -> list[Component]:
-        """What `question.question_from_page` takes, in its order."""
+        """The inputs of `question_from_page`, in its order."""
         return [
             self.picture,
             self.labels,
@@ -76,6 +60,7 @@ class QuestionParts(NamedTuple):
 
 
 def lay_out_question(models: ModelPool) -> QuestionParts:
+    """Adds the form's components to the Blocks in whose context it is called."""
     first = models.answering(models.default)
     with gr.Row():
         picture = gr.Image(
@@ -102,7 +87,7 @@ def lay_out_question(models: ModelPool) -> QuestionParts:
         )
     labels = gr.Textbox(
         label="Labels: one a line, or on one line with commas",
-        # As many at most: fitting its height to a thousand lines stops the browser for seconds.
+        # Fixed height: fitting it to a thousand lines blocks the browser for seconds
         lines=5,
         max_lines=5,
         placeholder="cat\ndog\ncup of coffee",
@@ -118,7 +103,7 @@ def lay_out_question(models: ModelPool) -> QuestionParts:
             value=models.default_template(first),
             elem_id="template",
             scale=3,
-            min_width=220,  # on a phone a line of its own: the sets have long titles
+            min_width=220,  # on a phone, a line of its own: the sets have long titles
         )
         model = lay_out_model_menu(models)
     custom = gr.Textbox(
@@ -167,8 +152,8 @@ def lay_out_question(models: ModelPool) -> QuestionParts:
     )
 
 
-def add_starts(question: QuestionParts) -> None:
-    """Pictures and lists of labels that fill the question by one click."""
+def add_examples(question: QuestionParts) -> None:
+    """Adds images and lists of labels that fill the form by one click."""
     examples = gr.Dataset(
         label="Or try one of these",
         components=[gr.Image(visible=False)],
@@ -200,23 +185,16 @@ def add_starts(question: QuestionParts) -> None:
         take_example,
         examples,
         [question.picture, question.labels, question.typed_labels, question.example],
-        **LIGHT,
+        **INSTANT,
     )
-    question.picture.input(
-        None,
-        None,
-        question.example,
-        js="() => ''",
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    question.picture.input(None, None, question.example, js="() => ''", **SILENT)
     ready.input(
-        take_list, ready, [question.labels, question.typed_labels, question.template], **LIGHT
+        take_list, ready, [question.labels, question.typed_labels, question.template], **INSTANT
     )
 
 
 def wire_question(question: QuestionParts, models: ModelPool) -> None:
-    """What follows what is typed or chosen at once, before any model is asked."""
+    """Updates the notes as the visitor types and chooses. Needs no model."""
     for box, typed in (
         (question.labels, question.typed_labels),
         (question.custom, question.typed_custom),
@@ -225,10 +203,9 @@ def wire_question(question: QuestionParts, models: ModelPool) -> None:
             None,
             [box, typed],
             [typed],
-            js=SETTLE.replace("BOX", str(typed.elem_id).replace("-", "_")),
+            js=f"(text, settled) => clip.settle('{typed.elem_id}', text, settled)",
             trigger_mode="multiple",
-            show_progress="hidden",
-            api_visibility="private",
+            **SILENT,
         )
     gr.on(
         [question.typed_labels.change, question.template.change, question.typed_custom.change],
@@ -236,13 +213,13 @@ def wire_question(question: QuestionParts, models: ModelPool) -> None:
         [question.typed_labels, question.template, question.typed_custom],
         [question.labels_note, question.template_note, question.custom],
         trigger_mode="always_last",
-        **LIGHT,
+        **INSTANT,
     )
     wire_model_menu(question.menu, question.template, models)
 
 
 def describe(text: str | None, chosen: str, custom_text: str | None) -> tuple[str, str, Any]:
-    """Notes on the labels and on the exact prompts, and whether the template's field is open."""
+    """Notes on the labels and on the exact prompts, and whether the field for a template shows."""
     try:
         parsed = parse_labels(text)
         labels, labels_note = parsed.labels, status_line(parsed.note())
@@ -256,8 +233,12 @@ def describe(text: str | None, chosen: str, custom_text: str | None) -> tuple[st
     return labels_note, template_note, gr.update(visible=chosen == CUSTOM)
 
 
-def template_choices() -> list[tuple[str, str]]:
-    """The lines of a menu of templates, and what each stands for."""
+def template_choices(with_custom: bool = True) -> list[tuple[str, str]]:
+    """Choices for a menu of templates: the text and the value of each.
+
+    with_custom: whether `CUSTOM` is one of them, after the single templates.
+    """
     choices = [(template_set.title, name) for name, template_set in template_sets().items()]
     singles = sum("{}" in name for _, name in choices)
-    return [*choices[:singles], ("custom: write your own", CUSTOM), *choices[singles:]]
+    custom = [("custom: write your own", CUSTOM)] if with_custom else []
+    return [*choices[:singles], *custom, *choices[singles:]]

@@ -1,35 +1,59 @@
-"""The lines of small print beside what they speak of: on the prompts, on a run."""
+"""Lines of small print: notes, progress, previews of prompts, hints."""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from clip_core import Scores
 from prompts import fill_all
 
+from .render import render
+
 PREVIEW_LABELS, PREVIEW_PROMPTS = 10, 7
 
 
-def preview(templates: tuple[str, ...], labels: tuple[str, ...]) -> str:
-    """HTML of the exact prompts that will be scored: one to see at once, the others on a click."""
-    prompts = fill_all(templates, labels)
-    head = f"Scored as “{escape(prompts[0][0] if labels else templates[0])}”"
-    if len(templates) > 1:
-        head += f" and {len(templates) - 1} more prompts for each label, averaged"
-    items = []
-    for label, texts in list(zip(labels, prompts, strict=False))[:PREVIEW_LABELS]:
-        shown = [escape(text) for text in texts[:PREVIEW_PROMPTS]]
-        if len(texts) > PREVIEW_PROMPTS:
-            shown.append(f"… and {len(texts) - PREVIEW_PROMPTS} more")
-        items.append(f'<li translate="no">{escape(label)}: {"; ".join(shown)}</li>')
-    if len(labels) > PREVIEW_LABELS:
-        items.append(f"<li>… and {len(labels) - PREVIEW_LABELS:,} more labels</li>")
-    all_prompts = f"<details><summary>All prompts</summary><ul>{''.join(items)}</ul></details>"
-    return f'<div class="note">{head}{all_prompts if items else ""}</div>'
+class ProgressBar(NamedTuple):
+    """A progress bar: how much of a total is done."""
+
+    done: int
+    total: int
+    label: str  # for screen readers
+
+
+def status_line(
+    sentence: str,
+    problem: bool = False,
+    progress: ProgressBar | None = None,
+    is_live: bool = True,
+) -> str:
+    """HTML of a sentence in small print.
+
+    problem: makes it stand out. is_live: whether screen readers read each change of it.
+    """
+    return render(
+        "status_line", sentence=sentence, problem=problem, progress=progress, is_live=is_live
+    )
+
+
+def preview(templates: Sequence[str], labels: Sequence[str]) -> str:
+    """HTML of the exact prompts that will be scored: the first one, the others on a click."""
+    prompts = fill_all(tuple(templates), tuple(labels))
+    items = [
+        (label, texts[:PREVIEW_PROMPTS], max(len(texts) - PREVIEW_PROMPTS, 0))
+        for label, texts in list(zip(labels, prompts, strict=False))[:PREVIEW_LABELS]
+    ]
+    return render(
+        "prompt_preview",
+        first=prompts[0][0] if labels else templates[0],
+        more_templates=len(templates) - 1,
+        items=items,
+        more_labels=len(labels) - PREVIEW_LABELS,
+    )
 
 
 def describe_run(scores: Scores) -> str:
-    """One line: which model answered where, how long it took, what was kept from before."""
+    """One line: which model answered on which device, how long it took, what was cached."""
     picture = "from the cache" if scores.cached.image else "computed"
     short = f" {scores.short_device} had too little memory for it." if scores.short_device else ""
     return (
@@ -39,7 +63,6 @@ def describe_run(scores: Scores) -> str:
     )
 
 
-def status_line(sentence: str, problem: bool = False) -> str:
-    """HTML of a sentence in small print; what is wrong stands out."""
-    kind = "note problem" if problem else "note"
-    return f'<div class="{kind}" role="status">{escape(sentence)}</div>'
+def draw_hints(hints: Sequence[str]) -> str:
+    """HTML of hints, one a line; empty for none."""
+    return render("hints", hints=hints) if hints else ""

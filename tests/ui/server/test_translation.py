@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,13 @@ ERRORS = {
     *("NotReadyError", "CheckpointError", "DownloadError", "RetryableError"),
 }
 SHOWN = {"label", "info", "placeholder", "alt_text"}
+MESSAGES = {"chart_message", "status_line"}
 TITLED = {"Tab", "Accordion", "Button", "DownloadButton"}
+TRANSLATED = {"placeholder", "aria-label", "title", "alt"}  # as in translate.js
+VOID = {"img", "input", "br"}
+CALLS = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+STATEMENT = re.compile(r"\{%.*?%\}", re.DOTALL)
+TAG = re.compile(r"</?[a-z](?:\{[{%].*?[%}]\}|[^>{])*>", re.DOTALL)
 # For those who start the page, whose errors end in a terminal; and what holds no words
 NOT_ON_THE_PAGE = {
     "Two of these models have the same file name: rename one.",
@@ -29,6 +37,7 @@ NOT_ON_THE_PAGE = {
 # Parts of texts that are whole in the tables
 COMPOSED = {
     "The model {0} {1}; ask again when it is in.",
+    "{0} in {1} s, {2} a second.",
     "{0} where the file was expected.",
     "The disk is full: free{0} for {1}, or set CLIP_CACHE to a folder elsewhere.",
 }
@@ -55,12 +64,15 @@ def name_of(call: ast.Call) -> str:
 
 
 def texts(path: Path) -> Iterator[str]:
+    if path.suffix == ".html":
+        yield from TemplateTexts(path.read_text(encoding="utf-8")).found
+        return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = name_of(node)
             first = template(node.args[0]) if node.args else None
-            if first and (name in ERRORS or name in TITLED or name in ("say", "status_line")):
+            if first and (name in ERRORS or name in TITLED or name in MESSAGES):
                 yield first
             if path.is_relative_to(ROOT / "ui"):
                 for keyword in node.keywords:
@@ -75,6 +87,43 @@ def texts(path: Path) -> Iterator[str]:
                 found = template(value)
                 if found and re.match(r"[A-Z“].* .*[.:a-z]$", found) and "\n" not in found:
                     yield found
+
+
+class TemplateTexts(HTMLParser):
+    """The texts of a template: those between tags, and of the attributes that are shown.
+
+    What is filled in stands as {0}, {1}. A statement parts two texts. Texts in an element that says
+    translate="no" are what visitors typed.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.found: list[str] = re.findall(r'"([A-Z“][^"]* [^"]*)"', "".join(CALLS.findall(source)))
+        self.kept: list[str] = []  # open elements from the first that says translate="no"
+        source = re.sub(r"\{#.*?#\}", "", source, flags=re.DOTALL)
+        source = TAG.sub(lambda tag: STATEMENT.sub("", tag[0]), source)
+        self.feed(STATEMENT.sub("<!---->", CALLS.sub("\0", source)))
+        self.close()
+
+    def take(self, text: str) -> None:
+        numbers = itertools.count()
+        self.found.append(re.sub("\0", lambda _: f"{{{next(numbers)}}}", " ".join(text.split())))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self.kept or ("translate", "no") in attrs:
+            self.kept += [] if tag in VOID else [tag]
+            return
+        for name, value in attrs:
+            if name in TRANSLATED and value:
+                self.take(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.kept:
+            self.kept.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.kept:
+            self.take(data)
 
 
 def sentences(text: str) -> list[str]:
@@ -102,6 +151,7 @@ FILES = sorted(
             for path in ROOT.glob("ui/**/*.py")
             if path.parent.name != "api" and path.name not in ("url_fetch.py", "__init__.py")
         ),
+        *ROOT.glob("ui/widgets/templates/*.html"),
         ROOT / "prompts/templates.py",
         *(set(ROOT.glob("clip_core/weights/*.py")) - {ROOT / "clip_core/weights/convert.py"}),
         *ROOT.glob("clip_core/images/*.py"),
@@ -114,13 +164,10 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_no_text_lacks_its_translation(path: Path, language: str) -> None:
-    words = read_words(language)
-    missing = [
+def untranslated(found: Iterable[str], words: dict[str, str]) -> list[str]:
+    return [
         text
-        for text in texts(path)
+        for text in found
         if re.search("[A-Za-z]{3}", re.sub(r"\{\d\}", "", text))
         and "\n" not in text
         and text not in NOT_ON_THE_PAGE | COMPOSED
@@ -130,7 +177,12 @@ def test_no_text_lacks_its_translation(path: Path, language: str) -> None:
             for piece in re.split(r"\[|\]\(https?://[^)]+\)", text)  # links part a text on the page
         )
     ]
-    assert missing == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_no_text_lacks_its_translation(path: Path, language: str) -> None:
+    assert untranslated(texts(path), read_words(language)) == []
 
 
 def test_the_search_finds_what_is_missing() -> None:
@@ -139,6 +191,25 @@ def test_the_search_finds_what_is_missing() -> None:
     assert not is_known("That is {0}.", words)
     assert "Picture" in set(texts(ROOT / "ui/widgets/question_form.py"))
     assert any("broken" in text for text in texts(ROOT / "clip_core/images/decode.py"))
+
+
+def test_the_search_reads_templates() -> None:
+    source = """
+      {# A comment. #}
+      <p class="a{% if x > 1 %} b{% endif %}" title="See {{ this }} here">
+        {% if x %}Some {{ number|thousands }} lines
+        of {{ text }}.{% else %}None of it.{% endif %}
+        <b translate="no">What they <i>typed</i> is left.</b> After.
+        {{ row("A fixed text", x) }}
+      </p>"""
+    found = TemplateTexts(source).found
+    assert [text for text in found if text] == [
+        *("A fixed text", "See {0} here", "Some {0} lines of {1}.", "None of it.", "After. {0}"),
+    ]
+    assert untranslated(found, {"Some {0} lines of {1}.": "x", "A fixed text": "x"}) == [
+        *("See {0} here", "None of it.", "After. {0}")
+    ]
+    assert "All prompts" in set(texts(ROOT / "ui/widgets/templates/prompt_preview.html"))
 
 
 def test_nothing_in_a_table_ends_the_script(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from clip_core import ZeroShotClassifier
 from prompts import fill_all
-from ui.service.hints import contrast_of, draw_hints, find_hints, hints_on_words
+from ui.service.hints import contrast_of, find_hints, hints_on_words
 from ui.service.question import Question
 
 CAT = str(Path(__file__).parents[3] / "ui/examples/cat.jpg")
@@ -51,10 +51,3 @@ def test_a_denial_gets_its_contrast() -> None:
     (said,) = hints_on_words(["cat without fur", "Cat with fur"])
     assert "the label beside it" in said
     assert contrast_of(["cat without fur", "Cat with fur"]) is None
-
-
-def test_what_was_typed_is_escaped() -> None:
-    drawn = draw_hints(hints_on_words(["no <b>dog</b>", "собака"]))
-    assert "<b>" not in drawn
-    assert drawn.count("<li>") == 2
-    assert draw_hints([]) == ""

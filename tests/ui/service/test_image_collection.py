@@ -21,9 +21,9 @@ from ui.service.errors import QuestionError
 from ui.service.image_collection import ImageCollection, Picture, Progress
 from ui.service.limits import LIMITS
 from ui.tabs.many.best_prompt import check_labels
+from ui.tabs.many.controls import draw_progress
 from ui.tabs.many.duplicates import closest
-from ui.tabs.many.session import draw_progress
-from ui.tabs.many.sort import ALL, SURE, UNSURE, Sorted, offer
+from ui.tabs.many.sort import ALL, SURE, UNSURE, SortResult, offer
 from ui.tabs.many.tab import describe
 
 EXAMPLES = Path(__file__).parents[3] / "ui/examples"
@@ -272,11 +272,11 @@ def test_a_label_may_be_called_as_a_choice_is() -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32)
     ranking = Ranking(("all", "none"), probabilities, probabilities, None, None)
     pictures = [Picture(name, name) for name in "abc"]
-    found = Sorted(pictures, ranking, np.array([0, 1, 1]), probabilities.max(axis=1))
-    assert len({value for _, value in offer(found)["choices"]}) == 3
-    assert found.chosen(ALL, UNSURE).tolist() == [2, 1, 0]
-    assert found.chosen(0, SURE).tolist() == [0]
-    assert found.chosen(1, SURE).tolist() == [1, 2]
+    found = SortResult(pictures, ranking, np.array([0, 1, 1]), probabilities.max(axis=1))
+    assert len({value for _, value in offer(found)}) == 3
+    assert found.rows(ALL, UNSURE).tolist() == [2, 1, 0]
+    assert found.rows(0, SURE).tolist() == [0]
+    assert found.rows(1, SURE).tolist() == [1, 2]
 
 
 def test_rates_and_times_left() -> None:

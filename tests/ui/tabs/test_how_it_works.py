@@ -14,8 +14,9 @@ from PIL import Image
 from clip_core import ZeroShotClassifier, contrastive_loss, tokenize
 from clip_core.explain.introspect import module_tree, token_row, trace_image, trace_text
 from clip_core.explain.similarity import Similarities, compare
-from ui.tabs.how_it_works import CAPTIONS, EXAMPLES, draw_stages, draw_tokens, draw_tree
-from ui.widgets.chart import format_share
+from ui.service.examples import EXAMPLE_CAPTIONS, EXAMPLES
+from ui.tabs.how_it_works import draw_layers, draw_module_tree, draw_tokens
+from ui.widgets.render import format_share
 from ui.widgets.similarity_table import READINGS, draw_similarity_table
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -28,8 +29,8 @@ def classifier() -> ZeroShotClassifier:
 
 @pytest.fixture(scope="module")
 def similarities(classifier: ZeroShotClassifier) -> Similarities:
-    images = torch.stack([classifier.image_features(EXAMPLES / name) for name in CAPTIONS])
-    texts = classifier.label_features([[caption] for caption in CAPTIONS.values()])
+    images = torch.stack([classifier.image_features(EXAMPLES / name) for name in EXAMPLE_CAPTIONS])
+    texts = classifier.label_features([[caption] for caption in EXAMPLE_CAPTIONS.values()])
     return compare(images, texts, classifier.model.logit_scale)
 
 
@@ -40,7 +41,7 @@ def cells(html: str) -> np.ndarray:
 
 def draw(similarities: Similarities, reading: str) -> str:
     pictures = [Image.new("RGB", (20, 20))] * 5
-    return draw_similarity_table(similarities, pictures, list(CAPTIONS.values()), reading)
+    return draw_similarity_table(similarities, pictures, list(EXAMPLE_CAPTIONS.values()), reading)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_the_matrix_holds_the_numbers(
         assert np.abs(values.sum(axis=axis) - 1).max() < 1e-5
         assert shown.tolist() == [[format_share(value) for value in row] for row in values.tolist()]
         assert "0.0 %" not in shown
-    assert draw(similarities, reading).count("<td class=pair") == 5
+    assert draw(similarities, reading).count('<td class="pair"') == 5
 
 
 def test_every_example_is_nearest_to_its_own_caption(similarities: Similarities) -> None:
@@ -71,8 +72,8 @@ def test_every_example_is_nearest_to_its_own_caption(similarities: Similarities)
 
 
 def test_the_loss_is_the_papers(classifier: ZeroShotClassifier, similarities: Similarities) -> None:
-    images = torch.stack([classifier.image_features(EXAMPLES / name) for name in CAPTIONS])
-    texts = classifier.label_features([[caption] for caption in CAPTIONS.values()])
+    images = torch.stack([classifier.image_features(EXAMPLES / name) for name in EXAMPLE_CAPTIONS])
+    texts = classifier.label_features([[caption] for caption in EXAMPLE_CAPTIONS.values()])
     loss = contrastive_loss(images, texts, classifier.model.logit_scale).item()
     html = draw(similarities, "logits")
     assert f"<td>{loss:.3f}</td>" in html
@@ -93,12 +94,12 @@ def test_tokens_are_the_tokenizers() -> None:
 
 def test_shapes_and_parts_are_the_models(classifier: ZeroShotClassifier) -> None:
     pixels = classifier.pixels(EXAMPLES / "cat.jpg")
-    html = draw_stages(
+    html = draw_layers(
         trace_image(classifier.model, pixels), trace_text(classifier.model, tokenize("a cat"))
     )
     assert "1 × 3 × 260 × 260" in html
     assert "1 × 256 features" in html
-    tree = draw_tree(module_tree(classifier.model))
+    tree = draw_module_tree(module_tree(classifier.model))
     assert f"{sum(weight.numel() for weight in classifier.model.parameters()):,}" in tree
     assert tree.count("<details") == tree.count("</details>")
 

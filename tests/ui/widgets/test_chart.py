@@ -8,7 +8,8 @@ import pytest
 
 from clip_core import NoneOfThese, Scores
 from ui.service.export import TABLE_HEADERS, to_table
-from ui.widgets.chart import draw_chart, format_share, say
+from ui.widgets.chart import chart_message, draw_chart
+from ui.widgets.render import format_share
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -114,14 +115,14 @@ def test_labels_are_text_and_never_elements(make_scores: Callable[..., Scores]) 
 
 @pytest.mark.parametrize("sentence", HOSTILE)
 def test_a_sentence_is_text_and_never_an_element(sentence: str) -> None:
-    said = Elements(say(sentence, problem=True))
+    said = Elements(chart_message(sentence, problem=True))
     assert said.tags == ["div", "div"]
     assert said.texts == [sentence]
 
 
 def test_a_problem_is_announced_as_one() -> None:
-    assert 'role="alert"' in say("Too many labels.", problem=True)
-    assert 'role="status"' in say("No labels yet.")
+    assert 'role="alert"' in chart_message("Too many labels.", problem=True)
+    assert 'role="status"' in chart_message("No labels yet.")
 
 
 def test_table_holds_every_label_best_first(make_scores: Callable[..., Scores]) -> None:

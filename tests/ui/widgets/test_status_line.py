@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from clip_core import Scores
-from ui.widgets.status_line import describe_run
+from ui.service.hints import hints_on_words
+from ui.widgets.status_line import describe_run, draw_hints
 
 
 def test_a_run_is_told_in_one_line(make_scores: Callable[..., Scores]) -> None:
@@ -15,3 +16,10 @@ def test_a_run_is_told_in_one_line(make_scores: Callable[..., Scores]) -> None:
     )
     short = replace(scores, short_device="cuda")
     assert " on cpu in 100 ms. cuda had too little memory for it. Picture" in describe_run(short)
+
+
+def test_what_was_typed_is_escaped() -> None:
+    drawn = draw_hints(hints_on_words(["no <b>dog</b>", "собака"]))
+    assert "<b>" not in drawn
+    assert drawn.count("<li>") == 2
+    assert draw_hints([]) == ""

@@ -1,19 +1,17 @@
-"""The tab "Best prompt": which template, wording or model is best for labelled pictures."""
+"""The tab "Best prompt": which template, wording or model is best for labelled images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 import torch
-from torch import Tensor
 
 from clip_core.batch.tables import to_csv
-from clip_core.evaluation.ask import check_variant_count, score_variants, variant_name
+from clip_core.evaluation.ask import check_variant_count, variant_name
 from clip_core.evaluation.dataset import IDENTITY, LabelAliases, parse_aliases
 from clip_core.evaluation.plots import draw_calibration, draw_confusion
 from clip_core.evaluation.report import DISAGREEMENTS, METHODS, draw_variants, write_report
@@ -22,13 +20,16 @@ from prompts import fill_all
 from ui.service.errors import IncompleteError, QuestionError
 from ui.service.export import fresh_directory
 from ui.service.image_collection import NO_PICTURES, STOPPED, ImageCollection, Kind, Picture
-from ui.service.question import CUSTOM, Question, templates_for, translate_errors
-from ui.service.zerogpu import on_gpu
-from ui.widgets.gallery import items, lay_out_gallery
+from ui.service.inference import Inference
+from ui.service.model_pool import ModelPool
+from ui.service.question import templates_for
+from ui.widgets.gallery import gallery_items, lay_out_gallery
 from ui.widgets.question_form import template_choices
+from ui.widgets.render import render
+from ui.widgets.status_line import status_line
 
-if TYPE_CHECKING:
-    from .session import ManyParts
+from .controls import BatchControls
+from .session import BatchJob, Selection, Updates
 
 HOW = (
     "For pictures with known labels: a zip with a folder for each label, or pictures and a CSV "
@@ -37,8 +38,16 @@ HOW = (
 NAME = "best-prompt"
 
 
+class VariantGrid(NamedTuple):
+    """What to compare: every model with every template and every wording of the labels."""
+
+    kinds: list[Kind]  # one for each model
+    templates: dict[str, tuple[str, ...]]  # by the name of a set, or by the template itself
+    wordings: list[LabelAliases]
+
+
 class Outcome(NamedTuple):
-    """The components that a comparison fills."""
+    """The components that show a comparison."""
 
     verdict: gr.HTML
     report: gr.DownloadButton
@@ -52,14 +61,15 @@ class Outcome(NamedTuple):
     calibration: gr.Image
 
 
-def build_best_prompt_tab(parts: ManyParts) -> None:
+def build_best_prompt_tab(controls: BatchControls) -> None:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
+    session, pool = controls.session, controls.session.models
     gr.Markdown(HOW)
     with gr.Row():
         templates = gr.Dropdown(
             label="Templates to compare",
             info="or type your own; the first is what the others are compared with",
-            choices=[choice for choice in template_choices() if choice[1] != CUSTOM],
+            choices=template_choices(with_custom=False),
             value=["a photo of a {}.", "{}"],
             multiselect=True,
             allow_custom_value=True,
@@ -69,7 +79,7 @@ def build_best_prompt_tab(parts: ManyParts) -> None:
         models = gr.Dropdown(
             label="Models to compare",
             info="left empty: the one under Classify",
-            choices=[(parts.models.label(name), name) for name in parts.models.names],
+            choices=[(pool.label(name), name) for name in pool.names],
             value=[],
             multiselect=True,
             elem_id="best-models",
@@ -86,57 +96,36 @@ def build_best_prompt_tab(parts: ManyParts) -> None:
     start = gr.Button("Compare", variant="primary", elem_id="best-start")
     outcome = _lay_out_outcome()
 
-    @on_gpu
-    def ask(
-        kind: Kind,
-        features: Tensor,
-        labels: list[str],
-        chosen: dict[str, tuple[str, ...]],
-        wordings: list[LabelAliases],
-        several: bool,
-    ) -> list[Variant]:
-        asked = Question("", "", tuple(labels), "", [], kind[0])
-        with translate_errors(asked), parts.models.use(kind[0]) as classifier:
-            shown = kind[0] if several else None
-            filled = (
-                (variant_name(shown, name, wording.name), fill_all(texts, wording.of(labels)))
-                for wording in wordings
-                for name, texts in chosen.items()
-            )
-            return list(score_variants(classifier, features, filled))
+    def prepare(
+        collection: ImageCollection,
+        selection: Selection,
+        names: list[str] | None,
+        wanted: list[str] | None,
+        text: str | None,
+    ) -> tuple[list[Kind], VariantGrid]:
+        chosen = wanted or [selection.model]
+        sets, wordings = read_variants(names or [""], text, len(chosen))
+        check_labels(collection)
+        check_ready(pool, chosen)
+        kinds = [session.kind(model, selection.framing) for model in chosen]
+        return kinds, VariantGrid(kinds, sets, wordings)
 
-    def run(album: ImageCollection | None, *values: Any) -> Iterator[dict[Any, Any]]:
-        *words, names, wanted, text = values
-        chosen = parts.choose(words)
-        asked = wanted or [chosen.model]
-        try:
-            sets = {name: templates_for(name) for name in names or [""]}
-            wordings = [
-                IDENTITY,
-                *([LabelAliases("other words", parse_aliases(text))] if text else []),
-            ]
-            check_variant_count(len(asked) * len(sets) * len(wordings))
-        except ValueError as error:
-            raise QuestionError(str(error)) from error
-        check_labels(album)
-        ready(parts, asked)
-        kinds = [parts.choose(words, model).kind for model in asked]
-        for kind in kinds:
-            yield from parts.begin(album, kind)
-        assert album is not None
-        # Stopped on the way, models may not have seen the same pictures
-        known = [p for p in album.pictures if p.label and all(kind in p.features for kind in kinds)]
-        if album.stopping and not known:
+    def show(collection: ImageCollection, grid: VariantGrid) -> Updates:
+        # Stopped on the way, the models may not have encoded the same images
+        images = [
+            image
+            for image in collection.pictures
+            if image.label and all(kind in image.features for kind in grid.kinds)
+        ]
+        if collection.stopping and not images:
             raise IncompleteError(STOPPED)
-        ways: list[Variant] = []
-        for kind in kinds:
-            features = torch.stack([p.features[kind] for p in known])
-            ways += ask(kind, features, album.labels, sets, wordings, len(asked) > 1)
-        comparison = compare_ways(ways, album.labels, known)
-        yield show(parts.folder, outcome, known, comparison, asked)
+        variants = score_grid(session.inference, images, collection.labels, grid)
+        comparison = compare_variants(variants, collection.labels, images)
+        chosen = [model for model, _, _ in grid.kinds]
+        return show_comparison(controls.folder, outcome, images, comparison, chosen)
 
-    parts.results += outcome
-    parts.on(start, run, [templates, models, wording], list(outcome))
+    controls.results += outcome
+    controls.start_with(start, BatchJob(prepare, show), [templates, models, wording], list(outcome))
 
 
 def _lay_out_outcome() -> Outcome:
@@ -164,7 +153,7 @@ def _lay_out_outcome() -> Outcome:
 
 
 def _lay_out_plot(title: str, name: str) -> tuple[gr.HTML, gr.Image]:
-    """A plot below its title: gradio's own label would lie on the plot."""
+    """A plot below its title: gradio's own label would cover a part of the plot."""
     above = gr.HTML("", elem_classes=["bare", "plot-title"])
     plot = gr.Image(
         show_label=False,
@@ -177,116 +166,147 @@ def _lay_out_plot(title: str, name: str) -> tuple[gr.HTML, gr.Image]:
     return above, plot
 
 
-def _title(plot: gr.Image) -> str:
-    return f"<h3>{plot.alt_text}</h3>"
+def read_variants(
+    names: Sequence[str], text: str | None, models: int
+) -> tuple[dict[str, tuple[str, ...]], list[LabelAliases]]:
+    """The templates by name, and the wordings of the labels. Raises QuestionError.
+
+    names: of sets, or templates. text: other words as typed. models: how many are compared.
+    """
+    try:
+        templates = {name: templates_for(name) for name in names}
+        wordings = [IDENTITY]
+        if text:
+            wordings.append(LabelAliases("other words", parse_aliases(text)))
+        check_variant_count(models * len(templates) * len(wordings))
+    except ValueError as error:
+        raise QuestionError(str(error)) from error
+    return templates, wordings
 
 
-def show(
-    folder: Path,
-    outcome: Outcome,
-    pictures: list[Picture],
-    comparison: Comparison,
-    models: Sequence[str],
-) -> dict[Any, Any]:
-    """The updates that show a comparison of the ways on these pictures."""
-    paths = write_files(folder, pictures, comparison, models)
-    several = len(comparison.results) > 1
-    rows = comparison.disagreements()[:DISAGREEMENTS].tolist() if several else []
-    captions = [describe_row(comparison, row) for row in rows]
-    shown = items([pictures[row] for row in rows], captions)
-    files = (
-        *(outcome.report, outcome.table, outcome.answers),
-        *(outcome.confusion, outcome.calibration),
-    )
-    return {
-        outcome.verdict: draw_verdict(comparison),
-        outcome.said: draw_said(comparison) if several else "",
-        outcome.gallery: gr.update(value=shown, visible=bool(rows)),
-        **{
-            component: gr.update(value=str(path), visible=True)
-            for component, path in zip(files, paths, strict=True)
-        },
-        outcome.confusion_title: _title(outcome.confusion),
-        outcome.calibration_title: _title(outcome.calibration),
-    }
-
-
-def check_labels(album: ImageCollection | None) -> None:
-    """Raises QuestionError for pictures that have no two labels."""
-    if album is None or not album.pictures:
+def check_labels(collection: ImageCollection) -> None:
+    """Raises QuestionError for images that don't have two labels at least."""
+    if not collection.pictures:
         raise QuestionError(NO_PICTURES)
-    if album.labels:
+    if collection.labels:
         return
-    if any(picture.label for picture in album.pictures):
+    if any(image.label for image in collection.pictures):
         raise QuestionError("All are in one folder, so they have no labels to compare. " + HOW)
     raise QuestionError("These pictures have no labels. " + HOW)
 
 
-def ready(parts: ManyParts, models: Sequence[str]) -> None:
-    """Sends for models that are not here. Raises QuestionError while one is on its way."""
-    away = [model for model in models if not parts.models.is_ready(model)]
-    for model in away:
-        parts.models.request(model)
-    away = [model for model in away if not parts.models.is_ready(model)]
-    if away:
-        raise QuestionError(f"{away[0]} is on its way: press Compare in a moment.")
+def check_ready(pool: ModelPool, models: Sequence[str]) -> None:
+    """Requests the models that are not loaded. Raises QuestionError while one is on its way."""
+    for model in models:
+        if not pool.is_ready(model):
+            pool.request(model)
+    missing = [model for model in models if not pool.is_ready(model)]
+    if missing:
+        raise QuestionError(f"{missing[0]} is on its way: press Compare in a moment.")
 
 
-def compare_ways(ways: list[Variant], labels: list[str], pictures: list[Picture]) -> Comparison:
-    """Compares ways on labelled pictures. Raises QuestionError, with one sentence."""
-    truth = [labels.index(str(picture.label)) for picture in pictures]
+def score_grid(
+    inference: Inference, images: Sequence[Picture], labels: Sequence[str], grid: VariantGrid
+) -> list[Variant]:
+    """The scores of every variant. Raises QuestionError."""
+    variants: list[Variant] = []
+    for kind in grid.kinds:
+        model = kind[0]
+        prompts = [
+            (
+                variant_name(model if len(grid.kinds) > 1 else None, name, wording.name),
+                fill_all(templates, wording.of(labels)),
+            )
+            for wording in grid.wordings
+            for name, templates in grid.templates.items()
+        ]
+        features = torch.stack([image.features[kind] for image in images])
+        variants += inference.score_variants(model, features, labels, prompts)
+    return variants
+
+
+def compare_variants(
+    variants: list[Variant], labels: list[str], images: list[Picture]
+) -> Comparison:
+    """Compares variants on labelled images. Raises QuestionError, with one sentence."""
+    truth = [labels.index(str(image.label)) for image in images]
     try:
-        return compare(ways, labels, truth, [picture.name for picture in pictures])
+        return compare(variants, labels, truth, [image.name for image in images])
     except ValueError as error:
         raise QuestionError(str(error)) from error
 
 
+def show_comparison(
+    folder: Path,
+    outcome: Outcome,
+    images: list[Picture],
+    comparison: Comparison,
+    models: Sequence[str],
+) -> Updates:
+    """The updates that show a comparison on these images."""
+    several = len(comparison.results) > 1
+    rows = comparison.disagreements()[:DISAGREEMENTS].tolist() if several else []
+    captions = [describe_row(comparison, row) for row in rows]
+    files = (
+        *(outcome.report, outcome.table, outcome.answers),
+        *(outcome.confusion, outcome.calibration),
+    )
+    paths = write_files(folder, images, comparison, models)
+    return {
+        outcome.verdict: draw_verdict(comparison),
+        outcome.said: describe_disagreements(comparison) if several else "",
+        outcome.gallery: gr.update(
+            value=gallery_items([images[row] for row in rows], captions), visible=bool(rows)
+        ),
+        **{
+            component: gr.update(value=str(path), visible=True)
+            for component, path in zip(files, paths, strict=True)
+        },
+        outcome.confusion_title: f"<h3>{outcome.confusion.alt_text}</h3>",
+        outcome.calibration_title: f"<h3>{outcome.calibration.alt_text}</h3>",
+    }
+
+
 def write_files(
-    folder: Path, pictures: list[Picture], comparison: Comparison, models: Sequence[str]
+    folder: Path, images: list[Picture], comparison: Comparison, models: Sequence[str]
 ) -> list[Path]:
-    """The report, the two tables and the two plots, in a directory nobody can guess."""
+    """The report, two tables and two plots, in a directory with an unguessable name."""
     notes = [("Models", ", ".join(models)), ("Date", date.today().isoformat())]
     best = max(comparison.results, key=lambda result: result.right)
+    thumbnails = {
+        image.name: Path(image.thumbnail).read_bytes() for image in images if image.thumbnail
+    }
     with fresh_directory(folder) as directory:
-        seen = {
-            picture.name: Path(picture.thumbnail).read_bytes()
-            for picture in pictures
-            if picture.thumbnail
-        }
-        paths = [directory / f"{NAME}{end}" for end in (".html", ".csv", "-answers.csv")]
-        write_report(comparison, paths[0], "Which way of asking is best?", notes, seen)
-        for path, frame in zip(
-            paths[1:], (comparison.to_frame(), comparison.answers()), strict=True
-        ):
+        report = directory / f"{NAME}.html"
+        write_report(comparison, report, "Which way of asking is best?", notes, thumbnails)
+        table, answers = directory / f"{NAME}.csv", directory / f"{NAME}-answers.csv"
+        for path, frame in ((table, comparison.to_frame()), (answers, comparison.answers())):
             path.write_text(to_csv(frame), encoding="utf-8", newline="")
-        paths += [directory / "confusion.png", directory / "calibration.png"]
-        paths[3].write_bytes(draw_confusion(best, comparison.labels))
-        paths[4].write_bytes(draw_calibration(comparison.results))
-    return paths
+        confusion, calibration = directory / "confusion.png", directory / "calibration.png"
+        confusion.write_bytes(draw_confusion(best, comparison.labels))
+        calibration.write_bytes(draw_calibration(comparison.results))
+    return [report, table, answers, confusion, calibration]
 
 
 def draw_verdict(comparison: Comparison) -> str:
-    """HTML: what can be said, what makes it weak, and the table of all ways."""
-    warned = "".join(f"<p>{escape(warning)}</p>" for warning in comparison.warnings)
-    return (
-        f'<p class="verdict" role="status">{escape(comparison.sentence)}</p>{warned}'
-        f"{draw_variants(comparison)}"
-        f"<details><summary>What the columns mean</summary><p>{escape(METHODS)}</p></details>"
+    """HTML: what the comparison shows, what weakens it, and the table of all variants."""
+    return render(
+        "verdict", comparison=comparison, table=draw_variants(comparison), methods=METHODS
     )
 
 
-def draw_said(comparison: Comparison) -> str:
-    """HTML: how often the ways disagree."""
+def describe_disagreements(comparison: Comparison) -> str:
+    """HTML: how often the variants disagree."""
     count = len(comparison.disagreements())
     said = (
         f"They disagree on {count:,} pictures. Below each stand the right label and the answers."
         if count
         else "They agree on every picture."
     )
-    return f'<div class="note">{said}</div>'
+    return status_line(said, is_live=False)
 
 
 def describe_row(comparison: Comparison, row: int) -> str:
-    """The right label of a picture, and what each way answers."""
+    """The right label of an image, and the answer of each variant."""
     answers = [comparison.labels[result.answers[row]] for result in comparison.results]
     return f"{comparison.labels[comparison.truth[row]]}: {' / '.join(answers)}"

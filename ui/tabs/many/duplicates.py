@@ -1,9 +1,8 @@
-"""The tab "Copies": copies and near-copies among many pictures, and those unlike the others."""
+"""The tab "Copies": near-duplicates among many images, and images unlike all others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from torch import Tensor
@@ -19,21 +18,21 @@ from clip_core.batch.duplicates import (
     find_odd_ones,
     to_columns,
 )
-from ui.service.image_collection import ImageCollection, Picture
+from ui.service.image_collection import ImageCollection, Kind, Picture
 from ui.widgets.gallery import (
     SHOWN_AT_ONCE,
-    items,
+    gallery_items,
     lay_out_downloads,
     lay_out_gallery,
-    write_tables,
+    show_downloads,
 )
 from ui.widgets.status_line import status_line
 
-if TYPE_CHECKING:
-    from .session import ManyParts
+from .controls import BatchControls
+from .session import BatchJob, Selection, Updates
 
 
-def build_duplicates_tab(parts: ManyParts) -> None:
+def build_duplicates_tab(controls: BatchControls) -> None:
     """Adds the tab's components to the Blocks in whose context it is called, and wires them."""
     threshold = gr.Slider(
         0.5,
@@ -51,57 +50,54 @@ def build_duplicates_tab(parts: ManyParts) -> None:
     odd = lay_out_gallery("odd-gallery")
     files = lay_out_downloads("copies")
 
-    def run(album: ImageCollection | None, *values: Any) -> Iterator[dict[Any, Any]]:
-        *words, least = values
-        chosen = parts.choose(words)
-        kind = (chosen.model, chosen.framing, True)
-        yield from parts.begin(album, kind)
-        assert album is not None
-        pictures, features = album.encoded(kind), album.features(kind)
+    def prepare(
+        _: ImageCollection, selection: Selection, least: float
+    ) -> tuple[list[Kind], tuple[Kind, float]]:
+        kind = controls.session.kind(selection.model, selection.framing, appearance=True)
+        return [kind], (kind, least)
+
+    def show(collection: ImageCollection, request: tuple[Kind, float]) -> Updates:
+        kind, least = request
+        images, features = collection.encoded(kind), collection.features(kind)
         groups, odd_ones = find_near_copies(features, least), find_odd_ones(features)
         members = [
-            (pictures[row], f"group {number} · {similarity:.2f}")
+            (images[row], f"group {number} · {similarity:.2f}")
             for number, group in enumerate(groups, start=1)
             for row, similarity in zip(group.rows, closest(features, group), strict=True)
         ]
-        names, contents = [p.name for p in pictures], [p.content for p in pictures]
+        names, contents = [image.name for image in images], [image.content for image in images]
         columns = to_columns(names, contents, groups, odd_ones)
-        paths = write_tables(parts.folder, "copies-and-odd-ones", COLUMNS, columns)
-        strange = [(pictures[each.row], f"{each.similarity:.2f}") for each in odd_ones]
-        yield {
+        return {
             said: status_line(describe_groups(groups)),
             copies: fill(members),
-            odd_said: status_line(describe_odd_ones(odd_ones, len(pictures))),
-            odd: fill(strange),
-            **{
-                file: gr.update(value=path, visible=True)
-                for file, path in zip(files, paths, strict=True)
-            },
+            odd_said: status_line(describe_odd_ones(odd_ones, len(images))),
+            odd: fill([(images[each.row], f"{each.similarity:.2f}") for each in odd_ones]),
+            **show_downloads(files, controls.folder, "copies-and-odd-ones", COLUMNS, columns),
         }
 
     results = [said, copies, odd_said, odd, *files]
-    parts.results += results
-    parts.on(start, run, [threshold], results)
+    controls.results += results
+    controls.start_with(start, BatchJob(prepare, show), [threshold], results)
 
 
 def closest(features: Tensor, group: Group) -> list[float]:
-    """How similar each picture of a group is to the one of the others that is most like it.
+    """The similarity of each image of a group to the most similar other one.
 
-    A chain of pairs makes a group: its first may be less similar than the threshold to its last.
+    A group is a chain of pairs: its first image may be less similar than the threshold to its last.
     """
     rows = features[list(group.rows)]
     return (rows @ rows.T).fill_diagonal_(-1).amax(dim=1).tolist()
 
 
 def fill(found: list[tuple[Picture, str]]) -> Any:
-    """The update of a gallery that shows the first of these pictures, each with a caption."""
+    """The update of a gallery that shows the first of these images, each with its caption."""
     shown = found[:SHOWN_AT_ONCE]
-    value = items([picture for picture, _ in shown], [caption for _, caption in shown])
+    value = gallery_items([image for image, _ in shown], [caption for _, caption in shown])
     return gr.update(value=value, visible=bool(shown))
 
 
 def describe_groups(groups: list[Group]) -> str:
-    """How many copies there are."""
+    """A sentence on how many copies there are."""
     if not groups:
         return "No copies: no two pictures are this similar."
     too_many = sum(len(group.rows) - 1 for group in groups)
@@ -114,7 +110,7 @@ def describe_groups(groups: list[Group]) -> str:
 
 
 def describe_odd_ones(odd_ones: list[OddOne], count: int) -> str:
-    """How many pictures are unlike the others."""
+    """A sentence on how many of `count` images are unlike the others."""
     if count < LEAST_PICTURES:
         return f"Odd ones out are looked for among {LEAST_PICTURES} pictures or more."
     if not odd_ones:
@@ -126,7 +122,7 @@ def describe_odd_ones(odd_ones: list[OddOne], count: int) -> str:
 
 
 def describe_cut(count: int) -> str:
-    """That not all of so many pictures are shown; nothing where they are."""
+    """A sentence that not all of so many images are shown; empty if they are."""
     if count <= SHOWN_AT_ONCE:
         return ""
     return f" {SHOWN_AT_ONCE} of {count:,} are shown; the table has all."

@@ -136,7 +136,7 @@ def test_the_search_finds_what_is_missing() -> None:
     assert is_known("This is {0}.", words)
     assert not is_known("That is {0}.", words)
     assert "Picture" in set(texts(ROOT / "ui/widgets/question_form.py"))
-    assert any("broken" in text for text in texts(ROOT / "clip_core/preprocess.py"))
+    assert any("broken" in text for text in texts(ROOT / "clip_core/images/decode.py"))
 
 
 def test_nothing_in_a_table_ends_the_script(monkeypatch: pytest.MonkeyPatch) -> None:

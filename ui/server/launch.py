@@ -1,10 +1,10 @@
-"""Start of the page: flags, models, Blocks and the web server, in that order."""
+"""Start of the page: settings, models, Blocks, and the web server."""
 
 from __future__ import annotations
 
 import gc
 
-gc.disable()  # imports make no garbage, and looking for some all the while takes a sixth of them
+gc.disable()  # during imports: it saves about a sixth of their time
 
 import ui.service.zerogpu  # isort: skip  (before torch: see there)
 
@@ -38,7 +38,7 @@ from ui.widgets.theme import THEME
 if TYPE_CHECKING:
     from ui.server.metrics import Metrics
 
-gc.freeze()  # nor is it looked for later among what was imported
+gc.freeze()  # what was imported is never garbage
 gc.enable()
 
 # On ZeroGPU the processes with a GPU are copies of this one: what is here when the page starts can

@@ -1,4 +1,4 @@
-"""What the page's server has beside gradio: a health check, guards, and an orderly end."""
+"""Health check, middleware and graceful shutdown of the page's server."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .middleware import (
     SecurityHeadersMiddleware,
 )
 
-SECONDS_TO_FINISH = 25.0  # Kubernetes kills after 30, and the page's own end takes some
-SECONDS_TO_DELIVER = 1.0  # an answer that is ready is on its way to the browser
+SECONDS_TO_FINISH = 25.0  # Kubernetes kills after 30, and closing the page takes some
+SECONDS_TO_DELIVER = 1.0  # for the last answers to reach the browsers
 
 
 class Server:
@@ -37,18 +37,18 @@ class Server:
 
     @property
     def waiting(self) -> int:
-        """How many questions stand in the queue."""
+        """Number of questions in the queue."""
         return len(self._page._queue)
 
     @property
     def running(self) -> int:
-        """How many questions are being answered."""
+        """Number of questions being answered."""
         return int(self._page._queue.get_active_worker_count())
 
     def app_arguments(self, rate: int, uploads: Path) -> dict[str, Any]:
-        """What gradio's server is to be made with, as `launch` takes it: `app_kwargs`.
+        """The `app_kwargs` of gradio's `launch`: the health check and the middleware.
 
-        rate: requests for work a minute from one address; 0 for any number. uploads: their folder.
+        rate: requests for work per minute from one address; 0 for no limit. uploads: their folder.
         """
         room = Middleware(BodyLimitMiddleware, folder=uploads, most_bytes=LIMITS.file_mb << 20)
         middleware = [Middleware(SecurityHeadersMiddleware), Middleware(FetchMetadataMiddleware)]
@@ -79,22 +79,24 @@ class Server:
         return JSONResponse(state, 200 if ready else 503, {"cache-control": "no-store"})
 
     def wait_for_the_end(self) -> None:
-        """Waits for Ctrl+C or SIGTERM; then takes no more questions and ends those it has.
+        """Waits for Ctrl+C or SIGTERM, then answers the questions it has and closes the page.
 
-        A second signal ends the program at once, as does `SECONDS_TO_FINISH` without an end.
+        New questions are refused meanwhile. A second signal ends the program at once; after
+        `SECONDS_TO_FINISH` the page is closed in any case.
         """
         asked = threading.Event()
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, lambda *_: asked.set()) for number in signals}
-        while not asked.wait(0.5):  # a wait without an end would hear no signal on Windows
+        while not asked.wait(0.5):  # Windows handles no signal during a wait without a timeout
             pass
         for number, handler in before.items():
             signal.signal(number, handler)
         self._stopping.set()
         log_event("stopping", waiting=self.waiting, running=self.running)
         print("* Stopping: questions that wait or run are answered first.", flush=True)
-        self._page._queue.max_size = 0  # whoever asks now is told that the queue is full
+        self._page._queue.max_size = 0  # new questions are answered that the queue is full
         deadline = time.monotonic() + SECONDS_TO_FINISH
+        # gradio's queue has no event or condition to wait for
         while (self.waiting or self.running) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(SECONDS_TO_DELIVER)

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, by its own client, at a port of their own: no visitor reads them."""
+"""Prometheus metrics, served at a port of their own that visitors can't reach."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from ui.service.telemetry import LOGGER
 
-# Seconds. From an answer that was kept to one by the largest model on a busy laptop
+# Seconds: from a cached answer to one by the largest model on a busy laptop
 BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics(logging.Handler):
-    """Counts the events that `telemetry.log_event` tells of."""
+    """Log handler that counts the events of `telemetry.log_event`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Metrics(logging.Handler):
         )
 
     def watch_queue(self, waiting: Callable[[], int], running: Callable[[], int]) -> None:
-        """Shows how many questions wait and run, asked for when the figures are read."""
+        """Adds gauges of waiting and running questions, read whenever the metrics are."""
         for name, text, count in (
             ("clip_questions_waiting", "Questions in the queue", waiting),
             ("clip_questions_running", "Questions that are being answered", running),
@@ -67,7 +67,7 @@ class Metrics(logging.Handler):
                 self._loads.labels(fields["model"], fields["outcome"]).inc()
 
     def serve(self, host: str, port: int) -> None:
-        """Starts answering at /metrics. Raises OSError when nothing can listen there."""
+        """Serves /metrics from now on. Raises OSError when the address can't be used."""
         LOGGER.addHandler(self)
         LOGGER.setLevel(logging.DEBUG)
         start_http_server(port, host, self.registry)

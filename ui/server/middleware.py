@@ -14,7 +14,7 @@ from ui.service.telemetry import log_event
 
 from .uploads import FULL, has_room
 
-# Browsers take a file for what it is said to be, and tell other sites no more than where they were
+# Browsers believe a file's declared type, and send the page's address to no other site
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
 
 
@@ -34,11 +34,11 @@ class SecurityHeadersMiddleware:
 
 
 class FetchMetadataMiddleware:
-    """Leaves the cookies out of what other sites' pages ask for behind a visitor's back.
+    """Removes the cookies from requests that other sites' pages make.
 
-    gradio lets any site read what it answers when the page has a public name, cookies included, so
-    that a site could ask with the login of whoever looks at it. Browsers say who asks in headers
-    that no page can write itself (Fetch Metadata, W3C); following a link is not held against it.
+    When the page has a public name, gradio lets any site read its answers, with cookies: a site
+    could use the login of anyone who visits it. Browsers name the origin of a request in headers
+    that no page can set (Fetch Metadata, W3C). Links to the page keep their cookies.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -46,29 +46,25 @@ class FetchMetadataMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            told = dict(scope["headers"])
-            follows = told.get(b"sec-fetch-mode") == b"navigate" and scope["method"] == "GET"
-            if told.get(b"sec-fetch-site") == b"cross-site" and not follows:
+            headers = dict(scope["headers"])
+            is_link = headers.get(b"sec-fetch-mode") == b"navigate" and scope["method"] == "GET"
+            if headers.get(b"sec-fetch-site") == b"cross-site" and not is_link:
                 kept = [pair for pair in scope["headers"] if pair[0] != b"cookie"]
                 scope = {**scope, "headers": kept}
         await self._app(scope, receive, send)
 
 
-SEEN_BETWEEN_LOOKS = 8_000_000  # bytes of an upload, between two looks at the disk
-
-
-# A picture may come inside JSON, in letters that take a third more than its bytes
+BYTES_BETWEEN_CHECKS = 8_000_000  # of the free disk space, during an upload
+# An image inside JSON is base64: a third larger than its file
 JSON_TO_FILE = 1.4
-
-
 LARGE = "This is too large: send fewer or smaller pictures at once."
 
 
 class BodyLimitMiddleware:
-    """Answers 507 to uploads that the disk has no room for, and 413 to other bodies too large.
+    """Rejects uploads when the disk is nearly full (507), and other bodies too large (413).
 
-    folder: the uploads'. most_bytes: of one file. An upload is looked at before it is read, by its
-    length if it says one, and while it is read.
+    folder: that of the uploads. most_bytes: of one file. A body is checked by its declared length
+    before it is read, and again while it is read.
     """
 
     def __init__(self, app: ASGIApp, folder: Path, most_bytes: int) -> None:
@@ -83,16 +79,16 @@ class BodyLimitMiddleware:
         to_disk = headers.get(b"content-type", b"").startswith(b"multipart/")
         length = headers.get(b"content-length", b"").decode("latin-1")
         refusal = self._refuse(to_disk, int(length) if length.isdecimal() else 0, 0)
-        seen = looked = 0
+        seen = checked = 0
 
         async def receive_checked() -> Message:
-            nonlocal refusal, seen, looked
+            nonlocal refusal, seen, checked
             message = await receive()
-            if message["type"] != "http.request":  # the visitor left, perhaps after the answer
+            if message["type"] != "http.request":  # a disconnect, maybe after the response
                 return message
             seen += len(message.get("body", b""))
-            if refusal is None and (not to_disk or seen - looked >= SEEN_BETWEEN_LOOKS):
-                refusal, looked = self._refuse(to_disk, 0, seen), seen
+            if refusal is None and (not to_disk or seen - checked >= BYTES_BETWEEN_CHECKS):
+                refusal, checked = self._refuse(to_disk, 0, seen), seen
             return {"type": "http.disconnect"} if refusal else message
 
         async def send_unless_refused(message: Message) -> None:
@@ -110,25 +106,23 @@ class BodyLimitMiddleware:
             await refusal(scope, receive, send)
 
     def _refuse(self, to_disk: bool, coming: int, seen: int) -> Response | None:
-        """What to answer instead. coming: bytes still to be read; seen: those that were."""
+        """The response that rejects a body, if any. coming: bytes to be read; seen: bytes read."""
         if to_disk:  # gradio shows the text as it is
             return None if has_room(self._folder, coming) else PlainTextResponse(FULL, 507)
         fits = max(coming, seen) <= self._most_json
         return None if fits else PlainTextResponse(LARGE, 413)
 
 
-# What makes the page work: questions, uploads, the camera's frames. Below gradio_api/
+# Paths below gradio_api/ that make the server work: questions, uploads, frames of the camera
 WORK = ("queue/join", "call/", "run/", "upload", "component_server")
-
-
 SECONDS_TO_WAIT = 60
 
 
 class RateLimitMiddleware:
-    """Answers 429 to an address that asked for work `a_minute` times within the last minute.
+    """Rejects requests for work (429) beyond `a_minute` per minute and client address.
 
-    The address is what the server takes for the visitor's: behind a proxy on this machine what the
-    proxy says, else who connects.
+    The address is the one the server knows: the one that a proxy on this machine forwards, else
+    that of the connection.
     """
 
     def __init__(self, app: ASGIApp, a_minute: int) -> None:

@@ -1,8 +1,8 @@
-"""The page in the browser's language: its texts are written in English, and put in place there.
+"""Translation of the page in the browser.
 
-One table for each language, `zh.json`: an English text as the page shows it, with {0}, {1} where it
-varies, and its translation. So no text has to be built twice, and what the server says later is
-translated by the same table. A test finds the texts that a table lacks.
+Each language has a table such as `zh.json`: an English text as the page shows it, with {0}, {1} for
+its variable parts, and its translation. The server writes English only; a script in the page
+translates it. A test finds the texts that a table lacks.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ LANGUAGES = ("zh",)
 
 @cache
 def read_words(language: str) -> dict[str, str]:
-    """English -> one of `LANGUAGES`."""
+    """The table of one of `LANGUAGES`: English texts and their translations."""
     words: dict[str, str] = json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     return words
 
 
 def translation_script() -> str:
-    """What the page's head holds: the script, run with each table."""
+    """HTML for the page's head: the script, called with each table."""
     script = (FOLDER / "translate.js").read_text(encoding="utf-8")
     calls = [
         f"translate({json.dumps(name)}, {json.dumps(read_words(name), ensure_ascii=False)});"
         for name in LANGUAGES
     ]
     code = f"{{ const translate = {script};\n{' '.join(calls)} }}"
-    closing = code.replace("</", r"<\/")  # nothing in it may end the script
+    closing = code.replace("</", r"<\/")  # else a text could end the script
     return f"<script>{closing}</script>"

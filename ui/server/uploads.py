@@ -1,7 +1,7 @@
-"""The folder of what visitors send and take away: the page's own, swept of what is a day old.
+"""The folder of uploads and downloads, and its cleanup.
 
-gradio deletes on a schedule too, but only what its own list holds, and a program that is killed
-takes that list with it: what it left would stay for ever.
+gradio deletes files on a schedule too, but only those in a list that it keeps in memory: the files
+of a program that was killed would stay for ever.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from ui.service.limits import LIMITS
 from ui.service.telemetry import log_event
 
 SECONDS_KEPT = 86_400
-# What gradio writes an upload to until all of it is there, and leaves when it never is
+# gradio writes an upload to a file of this prefix first, and leaves it there if the upload breaks
 PART, SECONDS_KEPT_OF_A_PART = "tmp", 3_600
 SECONDS_BETWEEN_SWEEPS = 3_600
-SECONDS_BETWEEN_LOOKS = 60  # whether there is still room
-RESERVE = 200_000_000  # bytes of the disk that are left to answers, and to others on the machine
-# How long uploads are kept when the disk is full, the longest that helps first
+SECONDS_BETWEEN_CHECKS = 60  # of the free disk space
+RESERVE = 200_000_000  # bytes of the disk kept free for answers and for other programs
+# How long uploads are kept when the disk is full: the first of these that frees enough
 SECONDS_KEPT_AT_NEED = (SECONDS_KEPT, 3_600, 600)
 FULL = "The page's disk is full: try again in ten minutes."
-SECONDS_AHEAD = 60  # of this clock, that another's may be: of a shared disk
 # A folder is made a moment before the file in it
 SECONDS_AN_EMPTY_FOLDER_STAYS = 3_600
 
@@ -37,9 +36,9 @@ _spared: set[str] = set()
 
 
 def choose_folder() -> Path:
-    """The folder: GRADIO_TEMP_DIR, else one among the temporary files that is this user's alone.
+    """The folder: GRADIO_TEMP_DIR, else a private one of this user among the temporary files.
 
-    Named to gradio, too, which would share one with all its other pages on this machine.
+    gradio is given it too: it would use one folder for all of its pages on this machine.
     """
     if not os.environ.get("GRADIO_TEMP_DIR"):
         folder = Path(tempfile.gettempdir()).resolve() / f"clip-zero-shot-{getpass.getuser()}"
@@ -52,7 +51,7 @@ def choose_folder() -> Path:
 
 
 def start_sweeping(folder: Path) -> None:
-    """Sweeps now, every hour, and when room is short, in a thread that ends with the program."""
+    """Sweeps now, every hour, and when the disk is nearly full, in a daemon thread."""
 
     def run() -> None:
         due = time.monotonic()
@@ -61,17 +60,16 @@ def start_sweeping(folder: Path) -> None:
                 log_event("swept", files=sweep(folder))
                 due += SECONDS_BETWEEN_SWEEPS
             make_room(folder, LIMITS.file_mb << 20)  # for one upload, the largest
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_CHECKS)
 
     threading.Thread(target=run, name="sweep", daemon=True).start()
 
 
 def sweep(folder: Path, now: float | None = None, seconds_kept: float = SECONDS_KEPT) -> int:
-    """Deletes files unchanged for so long, and empty folders; how many files it were.
+    """Deletes files not changed for `seconds_kept`, and empty folders; returns the number of files.
 
-    now: seconds since the epoch, the present unless given. Uploads that broke off go sooner. What
-    can't be deleted stays, to be tried again by the next sweep. What a clock set back has left in
-    the future counts as of now, else it would stay until the clock is there again.
+    now: seconds since the epoch, the present unless given. Uploads that broke off are deleted
+    sooner. A file that can't be deleted is tried again by the next sweep.
     """
     now = time.time() if now is None else now
     count = 0
@@ -83,16 +81,13 @@ def sweep(folder: Path, now: float | None = None, seconds_kept: float = SECONDS_
                     continue
                 broken_off = Path(parent) == folder and name.startswith(PART)
                 kept = min(SECONDS_KEPT_OF_A_PART, seconds_kept) if broken_off else seconds_kept
-                changed = path.lstat().st_mtime
-                if now - changed > kept:
+                if now - path.lstat().st_mtime > kept:
                     path.unlink()
                     count += 1
-                elif changed - now > SECONDS_AHEAD and not path.is_symlink():
-                    os.utime(path, (now, now))
             except OSError:
                 continue
         try:
-            empty_for = abs(now - Path(parent).stat().st_mtime)
+            empty_for = now - Path(parent).stat().st_mtime
             if Path(parent) != folder and empty_for > SECONDS_AN_EMPTY_FOLDER_STAYS:
                 Path(parent).rmdir()  # refuses one that isn't empty
         except OSError:
@@ -101,7 +96,7 @@ def sweep(folder: Path, now: float | None = None, seconds_kept: float = SECONDS_
 
 
 def make_room(folder: Path, size: int) -> None:
-    """Sweeps a folder sooner than usual, as far as need be for so many bytes beside `RESERVE`."""
+    """Deletes files sooner than usual until `size` bytes fit beside `RESERVE`, oldest first."""
     for seconds in SECONDS_KEPT_AT_NEED:
         if has_room(folder, size):
             return
@@ -109,7 +104,7 @@ def make_room(folder: Path, size: int) -> None:
 
 
 def has_room(folder: Path, size: int) -> bool:
-    """Whether so many bytes fit beside `RESERVE`; not where nothing can be written at all."""
+    """Whether `size` bytes fit beside `RESERVE`; False where nothing can be written at all."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(folder).free >= size + RESERVE
@@ -118,13 +113,13 @@ def has_room(folder: Path, size: int) -> bool:
 
 
 def spare(page: gr.Blocks) -> None:
-    """Has what the page itself shows never swept: its examples, whose copies are as old as they."""
+    """Exempts the example images from cleanup: gradio's copies of them keep their old mtime."""
     for component in page.blocks.values():
         _spared.update(getattr(component, "keep_in_cache", ()))
 
 
 def _is_ours(folder: Path) -> bool:
-    """Makes a folder, unless it is there; whether it is this user's, and closed to others."""
+    """Creates a folder if it isn't there; whether it is this user's and closed to others."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()

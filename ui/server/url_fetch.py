@@ -1,7 +1,7 @@
-"""Pictures that programs name by an address, fetched within limits.
+"""Download of images that are given by URL, with limits of size and time.
 
-gradio refuses hosts that aren't public, but reads whatever they send, for as long as they like: one
-address could fill the memory, or hold a place in the queue for ever.
+gradio refuses hosts that aren't public, but reads their answers without a limit: one URL could fill
+the memory, or occupy a place in the queue for ever.
 """
 
 from __future__ import annotations
@@ -20,31 +20,32 @@ import httpx
 from gradio import processing_utils
 from safehttpx import AsyncSecureTransport
 
+from clip_core.errors import ClipError
 from ui.service.limits import LIMITS
 
 from .uploads import FULL, has_room
 
 SECONDS = 20.0  # for all of it, redirects included
 MAX_REDIRECTS = 5
-# Of other services nobody asks for pictures; they would only be felt out from here
+# Images are not served at other ports: they would only be probed from here
 PORTS = {"http": (None, 80), "https": (None, 443)}
 # Well-known prefix that leads to any IPv4 address (RFC 6052)
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-class FetchError(ValueError):
-    """The picture can't be had; the message is one sentence for who gave its address."""
+class FetchError(ClipError):
+    """The image can't be downloaded; the message is one sentence for whoever gave the URL."""
 
 
 def limit_fetches() -> None:
-    """Has gradio fetch by `fetch` whatever it is given by address, on the page and by its API."""
+    """Makes gradio download with `fetch`, for the page and for the API."""
     processing_utils.async_ssrf_protected_download = fetch
 
 
 async def fetch(url: str, cache_dir: str) -> str:
-    """Fetches what lies at a public address into a folder of its own below `cache_dir`; its path.
+    """Downloads a public URL into a new folder below `cache_dir` and returns the file's path.
 
-    At most `LIMITS.file_mb` and `SECONDS`. Raises gr.Error, with one sentence.
+    Takes at most `LIMITS.file_mb` megabytes and `SECONDS`. Raises gr.Error with one sentence.
     """
     try:
         with anyio.fail_after(SECONDS):
@@ -63,7 +64,7 @@ async def _follow(url: httpx.URL, folder: Path) -> Path:
     for _ in range(MAX_REDIRECTS + 1):
         if url.port not in PORTS.get(url.scheme, ()):
             raise FetchError("A picture's address begins with http:// or https://, without a port.")
-        # Looked up once and held to: a second look might find another
+        # The address is resolved only once: a second lookup might give another one
         transport = AsyncSecureTransport(await public_address(url.host))
         async with (
             httpx.AsyncClient(transport=transport) as client,
@@ -84,22 +85,22 @@ async def _save(answer: httpx.Response, path: Path) -> Path:
     path.parent.mkdir(parents=True)
     size = 0
     try:
-        with path.open("wb") as file:
+        async with await anyio.open_file(path, "wb") as file:
             async for chunk in answer.aiter_bytes():
                 size += len(chunk)
                 if size > (LIMITS.file_mb << 20):
                     raise FetchError(
                         f"What lies at the picture's address is larger than {LIMITS.file_mb} MB."
                     )
-                file.write(chunk)
-    except BaseException:  # the end of its time, too: nobody needs a part
+                await file.write(chunk)
+    except BaseException:  # a timeout too, which cancels this task
         path.unlink(missing_ok=True)
         raise
     return path
 
 
 async def public_address(host: str) -> str:
-    """An address of a host, all of whose addresses are public. Raises FetchError otherwise."""
+    """One address of a host. Raises FetchError unless all of its addresses are public."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -111,11 +112,11 @@ async def public_address(host: str) -> str:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is anybody's to reach, whatever it may be wrapped in."""
+    """Whether an IP address is public, also when it is embedded in an IPv6 address."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return False  # with a zone, as link-local ones have
+        return False  # it has a zone, as link-local addresses do
     if isinstance(ip, ipaddress.IPv6Address) and (
         ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in NAT64
     ):
@@ -124,5 +125,5 @@ def is_public(address: str) -> bool:
 
 
 def _name(url: httpx.URL) -> str:
-    """A file name for what lies at an address: its last part, of plain characters."""
+    """A file name from a URL: the last part of its path, in plain characters."""
     return re.sub(r"[^\w.-]+", "-", url.path.rsplit("/", 1)[-1]).strip(".-")[-80:] or "picture"

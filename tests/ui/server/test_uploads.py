@@ -4,13 +4,16 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
 from ui.server import uploads
-from ui.server.uploads import SECONDS_KEPT, choose_folder, spare, sweep
+from ui.server.uploads import SECONDS_KEPT, choose_folder, has_room, make_room, spare, sweep
+
+Put = Callable[[Path, str, int, float], Path]
 
 
 @pytest.fixture
@@ -34,19 +37,6 @@ def test_what_is_a_day_old_is_deleted_and_nothing_else(tmp_path: Path) -> None:
     assert sweep(tmp_path, now + 2 * 3600) == 1  # the other, and by now the empty folders
     assert list(tmp_path.iterdir()) == []
     assert tmp_path.exists()
-
-
-def test_a_clock_set_back_keeps_nothing_for_ever(tmp_path: Path) -> None:
-    now = time.time()
-    path, empty = tmp_path / "upload.jpg", tmp_path / "empty"
-    path.write_bytes(b"picture")
-    empty.mkdir()
-    for each in (path, empty):
-        os.utime(each, (now + 365 * 86_400,) * 2)
-    assert sweep(tmp_path, now) == 0  # it may be somebody's who is there now
-    assert sweep(tmp_path, now + SECONDS_KEPT - 60) == 0
-    assert sweep(tmp_path, now + SECONDS_KEPT + 60) == 1
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
@@ -118,3 +108,36 @@ def test_the_page_s_own_examples_are_never_swept(
     spare(page)
     assert sweep(tmp_path, time.time() + 30 * SECONDS_KEPT) == 1
     assert copy.exists()
+
+
+def test_nothing_is_deleted_while_there_is_room(disk: Path, put: Put) -> None:
+    older = put(disk, "a/old.jpg", 400_000, 30 * 3600)
+    make_room(disk, 600_000)
+    assert older.exists()
+
+
+def test_the_oldest_go_first_and_no_more_than_need_be(disk: Path, put: Put) -> None:
+    day, hours, minutes, now = (
+        put(disk, f"{age}/a.jpg", 250_000, age) for age in (90_000, 7_200, 1_200, 5)
+    )
+    make_room(disk, 200_000)
+    assert [path.exists() for path in (day, hours, minutes, now)] == [False, True, True, True]
+    make_room(disk, 400_000)
+    assert [path.exists() for path in (hours, minutes, now)] == [False, True, True]
+    make_room(disk, 700_000)
+    assert [path.exists() for path in (minutes, now)] == [False, True]
+    make_room(disk, 900_000)
+    assert now.exists()  # somebody looks at it
+    assert not has_room(disk, 900_000)
+
+
+def test_uploads_that_broke_off_stay_an_hour_at_most(disk: Path, put: Put) -> None:
+    part, arriving = put(disk, "tmpab12cd", 600_000, 3_700), put(disk, "tmpef34gh", 100_000, 60)
+    make_room(disk, 800_000)
+    assert not part.exists()
+    assert arriving.exists()
+
+
+def test_where_nothing_can_be_written_there_is_no_room(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    assert not has_room(tmp_path / "taken" / "uploads", 0)

@@ -1,10 +1,8 @@
+"""What the middleware rejects, and what it lets through."""
+
 from __future__ import annotations
 
-import os
-import shutil
-import time
-from collections import namedtuple
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -16,65 +14,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from tests.own_loop import run
-from ui.server.middleware import JSON_TO_FILE, LARGE, BodyLimitMiddleware
-from ui.server.uploads import FULL, RESERVE, has_room, make_room
+from ui.server.middleware import JSON_TO_FILE, LARGE, BodyLimitMiddleware, RateLimitMiddleware
+from ui.server.uploads import FULL
 
-DISK = RESERVE + 1_000_000  # bytes
 UPLOAD = "multipart/form-data; boundary=b"
-Usage = namedtuple("Usage", "total used free")
-
-
-@pytest.fixture
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on a small disk that holds nothing else."""
-
-    def usage(folder: Path) -> Usage:
-        used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return Usage(DISK, used, DISK - used)
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    return tmp_path / "uploads"
-
-
-def put(folder: Path, name: str, size: int, age: float) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(size))
-    os.utime(path, (time.time() - age, time.time() - age))
-    return path
-
-
-def test_nothing_is_deleted_while_there_is_room(disk: Path) -> None:
-    older = put(disk, "a/old.jpg", 400_000, 30 * 3600)
-    make_room(disk, 600_000)
-    assert older.exists()
-
-
-def test_the_oldest_go_first_and_no_more_than_need_be(disk: Path) -> None:
-    day, hours, minutes, now = (
-        put(disk, f"{age}/a.jpg", 250_000, age) for age in (90_000, 7_200, 1_200, 5)
-    )
-    make_room(disk, 200_000)
-    assert [path.exists() for path in (day, hours, minutes, now)] == [False, True, True, True]
-    make_room(disk, 400_000)
-    assert [path.exists() for path in (hours, minutes, now)] == [False, True, True]
-    make_room(disk, 700_000)
-    assert [path.exists() for path in (minutes, now)] == [False, True]
-    make_room(disk, 900_000)
-    assert now.exists()  # somebody looks at it
-    assert not has_room(disk, 900_000)
-
-
-def test_uploads_that_broke_off_stay_an_hour_at_most(disk: Path) -> None:
-    part, arriving = put(disk, "tmpab12cd", 600_000, 3_700), put(disk, "tmpef34gh", 100_000, 60)
-    make_room(disk, 800_000)
-    assert not part.exists()
-    assert arriving.exists()
-
-
-def test_where_nothing_can_be_written_there_is_no_room(tmp_path: Path) -> None:
-    (tmp_path / "taken").write_bytes(b"")
-    assert not has_room(tmp_path / "taken" / "uploads", 0)
+WORK = ["queue/join", "call/classify", "run/classify", "upload", "component_server"]
 
 
 def send(
@@ -87,7 +31,8 @@ def send(
         async for piece in request.stream():
             count += len(piece)
             if kind == UPLOAD:
-                put(disk, f"tmp{count}", len(piece), 0)
+                disk.mkdir(exist_ok=True)
+                (disk / f"tmp{count}").write_bytes(piece)
         return PlainTextResponse(f"{count}")
 
     guard = Middleware(BodyLimitMiddleware, folder=disk, most_bytes=2_000_000)
@@ -117,7 +62,7 @@ def test_an_upload_that_does_not_fit_is_told_so_before_it_is_read(disk: Path) ->
 def test_an_upload_of_unsaid_length_ends_when_the_disk_is_full(
     disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ui.server.middleware.SEEN_BETWEEN_LOOKS", 200_000)
+    monkeypatch.setattr("ui.server.middleware.BYTES_BETWEEN_CHECKS", 200_000)
     refused = send(disk, "/gradio_api/upload", 5_000_000, say_length=False)
     assert (refused.status_code, refused.text) == (507, FULL)
     written = sum(path.stat().st_size for path in disk.rglob("*") if path.is_file())
@@ -133,8 +78,49 @@ def test_what_is_no_upload_is_held_to_a_size(disk: Path, say_length: bool) -> No
     assert (refused.status_code, refused.text) == (413, LARGE)
 
 
-def test_a_request_deletes_nothing(disk: Path) -> None:
+def test_a_request_deletes_nothing(
+    disk: Path, put: Callable[[Path, str, int, float], Path]
+) -> None:
     """Else whoever claims to send much could have others' pictures deleted."""
     older = put(disk, "a/old.jpg", 400_000, 30 * 3600)
     assert send(disk, "/gradio_api/upload", 900_000).status_code == 507
     assert older.exists()
+
+
+def ask(paths: list[str], addresses: list[str], method: str = "POST") -> list[int]:
+    """The status of each request, where three a minute are allowed."""
+    everything = Route("/{path:path}", lambda _: PlainTextResponse("done"), methods=["GET", "POST"])
+    app = Starlette(routes=[everything], middleware=[Middleware(RateLimitMiddleware, a_minute=3)])
+
+    async def statuses() -> list[int]:
+        seen = []
+        for path, address in zip(paths, addresses, strict=True):
+            transport = httpx.ASGITransport(app, client=(address, 1234))
+            async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+                answer = await client.request(method, f"/gradio_api/{path}")
+                seen.append(answer.status_code)
+                if answer.status_code == 429:
+                    assert answer.json()["detail"].startswith("These are more than 3 requests")
+                    assert answer.headers["retry-after"] == "60"
+        return seen
+
+    return run(statuses())
+
+
+def test_who_asks_too_often_is_refused_and_others_are_not() -> None:
+    addresses = ["8.8.8.8"] * 5 + ["1.1.1.1"]
+    assert ask(["queue/join"] * 6, addresses) == [200, 200, 200, 429, 429, 200]
+
+
+@pytest.mark.parametrize("path", WORK)
+def test_each_kind_of_work_counts(path: str) -> None:
+    assert ask([path] * 4, ["8.8.8.8"] * 4) == [200, 200, 200, 429]
+
+
+def test_kinds_count_together() -> None:
+    assert ask(WORK, ["8.8.8.8"] * 5) == [200, 200, 200, 429, 429]
+
+
+def test_the_page_and_its_answers_are_free() -> None:
+    paths = ["queue/data", "heartbeat/a", "file=a.png", "info", "upload_progress"]
+    assert ask(paths, ["8.8.8.8"] * 5, "GET") == [200] * 5

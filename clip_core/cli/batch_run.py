@@ -22,6 +22,7 @@ from clip_core.classifier import ZeroShotClassifier
 from clip_core.errors import InputError, TextTooLongError
 from clip_core.weights.resolve import weights_folder
 
+from . import PROGRAM
 from .options import INTERRUPTED, add_framing_option, add_model_options
 
 LONGEST_SHOWN = 60  # letters of a text that is too long
@@ -66,7 +67,7 @@ class BatchRun:
 
 def make_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m clip_core {name}",
+        prog=f"{PROGRAM} {name}",
         description=description,
         epilog="Exit codes: 0 done; 1 done, but some pictures could not be read; 2 bad input; "
         f"{INTERRUPTED} interrupted; 141 nobody reads what is printed.",

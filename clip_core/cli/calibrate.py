@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from clip_core.batch.inputs import PICTURE_SUFFIXES
+from clip_core.cli import PROGRAM
 from clip_core.cli.options import (
     add_model_options,
     make_classifier,
@@ -20,7 +21,7 @@ from prompts import fill_all, find_label_set
 
 def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m clip_core calibrate",
+        prog=f"{PROGRAM} calibrate",
         description='Fits "none of these" to a model, on pictures in subfolders that are named by '
         "their labels. What is fitted is kept beside downloaded weights, for the page to find when "
         "it starts.",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clip_core import Scores
 from clip_core.batch.inputs import PICTURE_SUFFIXES
+from clip_core.cli import PROGRAM
 from clip_core.cli.options import (
     COMMANDS,
     add_framing_option,
@@ -21,11 +22,11 @@ from prompts import fill_all
 
 def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m clip_core",
+        prog=PROGRAM,
         description="How well does each label fit a picture?",
         epilog="Arguments count as pictures up to the first that is no file and has no picture's "
         "ending; the rest are labels. Other commands, each with --help: "
-        f"{', '.join(COMMANDS)} (as in python -m clip_core sort --help).",
+        f"{', '.join(COMMANDS)} (as in {PROGRAM} sort --help).",
     )
     parser.add_argument("picture", help="a picture's file; more may follow")
     parser.add_argument("label", nargs="+", help="labels in your own words")

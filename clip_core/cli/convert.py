@@ -6,13 +6,14 @@ import argparse
 import os
 import sys
 
+from clip_core.cli import PROGRAM
 from clip_core.config import ACTIVATIONS
 from clip_core.weights.convert import convert
 
 
 def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m clip_core convert",
+        prog=f"{PROGRAM} convert",
         description="Writes a model of any format as a safetensors file under the published names.",
     )
     parser.add_argument("source", help="a model's name, file, folder or repository")

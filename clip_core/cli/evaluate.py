@@ -20,6 +20,7 @@ from clip_core.evaluation.report import make_thumbnails, write_report
 from clip_core.evaluation.statistics import Comparison, Variant, compare
 from prompts import fill_all
 
+from . import PROGRAM
 from .batch_run import add_input_options, label_features, open_run, stack_features
 from .options import find_templates, make_classifier, templates_for
 
@@ -132,7 +133,7 @@ def _check_each_once(option: str, given: Sequence[str | None]) -> None:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """The options. Raises ValueError for those that the parser can't tell are wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m clip_core evaluate",
+        prog=f"{PROGRAM} evaluate",
         description="Which template, wording or model is best for labelled pictures, and whether "
         "they can tell. Every template is tried with every wording and model; all are compared "
         "with the first.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from clip_core.cli import PROGRAM
 from clip_core.cli.options import (
     add_model_options,
     make_classifier,
@@ -16,7 +17,7 @@ from prompts import fill_all
 
 def run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m clip_core heat-map",
+        prog=f"{PROGRAM} heat-map",
         description="Draws which parts of a picture speak for its first label, more than for the "
         "others.",
     )

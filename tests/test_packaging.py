@@ -168,7 +168,8 @@ print(main(["sort", {str(CAT)!r}, "--labels", "cat", "dog"]))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "2"
     assert done.stderr.splitlines()[-1] == (
-        "clip_core: This needs packages that are not here: pip install pyarrow scipy matplotlib"
+        "clip_core: This needs packages that are not here: "
+        "pip install pyarrow scipy matplotlib jinja2"
     )
 
 

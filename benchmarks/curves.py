@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clip_core import ZeroShotClassifier
-from clip_core.batch.feature_store import open_store
 from clip_core.batch.inputs import find_inputs
 from clip_core.batch.pipeline import encode
+from clip_core.batch.store_folder import open_store
 
 from .many import write_pictures
 from .page import running_app

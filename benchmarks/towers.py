@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from clip_core import ZeroShotClassifier, load, tokenize
-from clip_core.batch.feature_store import open_store
 from clip_core.batch.inputs import find_inputs
 from clip_core.batch.pipeline import encode
+from clip_core.batch.store_folder import open_store
 from clip_core.cache import FeatureCache
 from clip_core.inference.encoder import Encoder
 from clip_core.preprocess import preprocess

@@ -25,7 +25,7 @@ from clip_core.inference.batcher import Batcher
 from clip_core.inference.encoder import Encoder
 from clip_core.inference.onnx import check_onnx
 from clip_core.inference.oom import is_out_of_memory, split_on_oom, together
-from clip_core.inference.text_store import TextStore
+from clip_core.inference.text_features import TextFeatures
 from clip_core.weights.build import Checkpoint, build_model, read_checkpoint
 from clip_core.weights.resolve import choose_dtype, find_weights, place, weights_folder
 
@@ -163,7 +163,7 @@ class ZeroShotClassifier:
         self.fitted = read_fit(self.name, metadata, self.model.visual, weights_folder())
         self._images = FeatureCache(IMAGE_CACHE_ENTRIES)
         self._texts = FeatureCache(TEXT_CACHE_ENTRIES)
-        self._stored_texts = TextStore(weights_folder(), self.model) if texts_on_disk else None
+        self._stored_texts = TextFeatures(weights_folder(), self.model) if texts_on_disk else None
 
     def classify(
         self,

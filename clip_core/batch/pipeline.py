@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
+from clip_core.inference.feature_store import FeatureStore
 from clip_core.inference.threads import available_cores
 
-from .feature_store import FeatureStore
 from .inputs import InputItem
 from .loader import Decoded, DecodeTask, Loader, prefixes, read_members, stat_key
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from clip_core.classifier import ZeroShotClassifier
+from clip_core.inference.feature_store import FeatureStore
 
-from .feature_store import FeatureStore
 from .inputs import InputItem
 from .loader import Decoded, DecodeTask, know, prefixes, read_members, run_task
 from .pipeline import BATCH, BATCH_ON_GPU, Embedding, read_of, run_squares

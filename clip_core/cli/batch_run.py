@@ -13,13 +13,14 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from clip_core.batch.feature_store import FeatureStore, open_store
 from clip_core.batch.inputs import InputItem, in_shard
 from clip_core.batch.outputs import check_outputs, errors_beside
 from clip_core.batch.pipeline import Embedding, default_workers, encode
+from clip_core.batch.store_folder import open_store
 from clip_core.batch.tables import check_format
 from clip_core.classifier import ZeroShotClassifier
 from clip_core.errors import TextTooLongError
+from clip_core.inference.feature_store import FeatureStore
 from clip_core.weights.resolve import weights_folder
 
 from .options import INTERRUPTED, add_framing_option, add_model_options

@@ -10,7 +10,6 @@ of onnxruntime_session_options_config_keys.h.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import logging
 import os
@@ -25,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .fingerprint import update_with_tower
+from .fingerprint import image_fingerprint
 
 PACKAGES = ("onnxruntime", "onnx", "onnxscript")
 FILE = "tower.onnx"
@@ -48,7 +47,7 @@ class OnnxTower:
     def __init__(self, tower: nn.Module, folder: Path) -> None:
         side: Any = tower.input_resolution
         self._side: int = side
-        kept = folder / _digest(tower)
+        kept = folder / image_fingerprint(tower, FORM, torch.__version__, self._side)
         session = _open(kept)
         if session is None or not self._agrees(session, tower):  # never made, or damaged
             shutil.rmtree(kept, ignore_errors=True)
@@ -149,9 +148,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(before)
-
-
-def _digest(tower: nn.Module) -> str:
-    digest = hashlib.sha256(f"{FORM} {torch.__version__} {tower.input_resolution}".encode())
-    update_with_tower(digest, tower)
-    return digest.hexdigest()

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from clip_core import ZeroShotClassifier
-from clip_core.batch.feature_store import FeatureStore, store_folder
+from clip_core.batch.store_folder import store_folder
+from clip_core.inference.feature_store import FeatureStore
 
 ROOT = Path(__file__).parents[2]
 PHOTOGRAPHS = Path(gradio.__file__).parent / "media_assets/images"

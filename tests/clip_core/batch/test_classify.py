@@ -10,10 +10,11 @@ import torch
 
 from clip_core import ZeroShotClassifier
 from clip_core.batch.classify import COLUMNS, rank, score_columns, sort, to_columns
-from clip_core.batch.feature_store import FeatureStore, store_folder
 from clip_core.batch.inputs import find_inputs
 from clip_core.batch.pipeline import encode
+from clip_core.batch.store_folder import store_folder
 from clip_core.batch.tables import TableWriter
+from clip_core.inference.feature_store import FeatureStore
 
 LABELS = ["cat", "cup of coffee", "pagoda", "bar chart"]
 PROMPTS = [[f"a photo of a {label}.", label] for label in LABELS]

@@ -11,9 +11,10 @@ import torch
 from clip_core import ZeroShotClassifier
 from clip_core.batch import loader as reading
 from clip_core.batch import pipeline as encode_module
-from clip_core.batch.feature_store import FeatureStore, store_folder
 from clip_core.batch.inputs import find_inputs
 from clip_core.batch.pipeline import encode
+from clip_core.batch.store_folder import store_folder
+from clip_core.inference.feature_store import FeatureStore
 
 
 def open_store(folder: Path, classifier: ZeroShotClassifier, framing: str = "crop") -> FeatureStore:

@@ -107,21 +107,24 @@ def measure_search(count: int) -> None:
 
     from clip_core import ZeroShotClassifier  # noqa: PLC0415
     from clip_core.batch.approximate import ApproximateIndex  # noqa: PLC0415
+    from clip_core.batch.inputs import InputItem  # noqa: PLC0415
     from clip_core.batch.loader import DecodeTask, run_task  # noqa: PLC0415
-    from clip_core.batch.pipeline import run_squares  # noqa: PLC0415
+    from clip_core.batch.pipeline import encode_crops  # noqa: PLC0415
     from clip_core.batch.search import ExactIndex  # noqa: PLC0415
 
     classifier = ZeroShotClassifier("bundled", device="cpu")
     with tempfile.TemporaryDirectory() as name:
         write_pictures(Path(name), 500)
         read = [
-            run_task(DecodeTask(str(path), None, None, classifier.input_resolution, "crop"))
+            run_task(
+                DecodeTask(InputItem(path.name, str(path)), classifier.input_resolution, "crop")
+            )
             for path in sorted(Path(name).rglob("*.jpg"))
         ]
-    squares = [each.squares for each in read if each.squares is not None]
+    crops = [each.crops for each in read if each.crops is not None]
     with torch.inference_mode():
         real = torch.cat(
-            [run_squares(classifier, squares[i : i + 8]) for i in range(0, len(squares), 8)]
+            [encode_crops(classifier, crops[i : i + 8]) for i in range(0, len(crops), 8)]
         )
         torch.manual_seed(0)
 

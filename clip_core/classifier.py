@@ -114,7 +114,7 @@ class ZeroShotClassifier:
     The features of pictures and labels are kept in two bounded caches that belong to this
     classifier, hence to its model, and are keyed by content: the same pixels or bytes, the same
     prompts. Labels' are kept on disk too, beside downloaded weights, unless texts_on_disk is False;
-    see `text_store.py`. Safe to share by threads.
+    see `text_features.py`. Safe to share by threads.
 
     Raises CheckpointError or DownloadError when the model can't be loaded, and ValueError when ONNX
     Runtime is wanted and can't be had.

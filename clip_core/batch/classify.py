@@ -111,7 +111,7 @@ def to_columns(
     only_one = len(ranking.labels) < 2
     none, is_none = ranking.none_of_these, ranking.is_none
     columns: dict[str, list[Any]] = {
-        "picture": [row.source.name for row in read],
+        "picture": [row.item.name for row in read],
         "label": [ranking.labels[i] for i in best],
         "probability": ranking.probabilities[at, best].tolist(),
         "cosine_similarity": ranking.cosine_similarities[at, best].tolist(),

@@ -44,7 +44,7 @@ class InputItem:
     name: str
     path: str
     member: str | None = None
-    problem: str | None = None
+    error: str | None = None
 
 
 def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[InputItem]:
@@ -127,7 +127,7 @@ def _walk(top: str) -> Iterator[InputItem]:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            yield InputItem(readable_path(folder), folder, problem=f"{_reason(error)}.")
+            yield InputItem(readable_path(folder), folder, error=f"{_reason(error)}.")
             continue
         below = []
         for entry in entries:

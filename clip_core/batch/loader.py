@@ -1,6 +1,7 @@
-"""Pictures read, hashed and decoded in worker processes, in order, a bounded number ahead.
+"""Loader that reads, hashes and decodes images ahead of the model, in order and in bounded memory.
 
-A file that brings its worker down is found and named; the others are read all the same.
+Worker processes do the work, or threads of this process. An image that crashes its worker is found
+and reported; the others are still read.
 """
 
 from __future__ import annotations
@@ -16,57 +17,64 @@ import threading
 import time
 import zipfile
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import IO
 
 import numpy as np
+from PIL import Image
 
 from clip_core.errors import ImageError
+from clip_core.files import reason_of
 from clip_core.images.decode import open_image
 from clip_core.preprocess import squares
 
-from .inputs import ARCHIVE_ERRORS, MAX_FILE_BYTES, too_large
+from .inputs import ARCHIVE_ERRORS, MAX_FILE_BYTES, InputItem, too_large
 
 TRIES = 3  # to read a file that changes meanwhile
-SETTLED_NS = 2_000_000_000  # a file changed later than this before its reading may change unseen
+SETTLED_NS = 2_000_000_000  # a file changed more recently may change again within its clock's tick
 LOST_WORKER = "Reading this file brought the program that decodes it down: it is broken."
+NONE_KNOWN = np.empty(0, dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeTask:
-    """One picture to be read, and how it is made square."""
+    """An image to read, and how to crop it.
 
-    path: str
-    data: bytes | None  # of an archive's member, read already
-    stamp: bytes | None  # of an archive's member
+    data, stat_key: of a member of an archive, which is read already; None for a file.
+    """
+
+    item: InputItem
     input_resolution: int
     framing: str
+    data: bytes | None = None
+    stat_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What was read. content: SHA-256 of the file's bytes; stamp: see `stat_key`.
+    """The result of reading one image.
 
-    squares: uint8 [squares, input_resolution, input_resolution, 3], None of a picture whose content
-    was known, and where there is a problem: then content is None unless the bytes could be read.
+    content: SHA-256 of the file's bytes, None where they could not be read. stat_key: see the
+    function `stat_key`, None where the file changed too recently. crops: uint8 [crops,
+    input_resolution, input_resolution, 3]; None where the content was known and where there is an
+    error.
     """
 
+    item: InputItem
     content: bytes | None = None
-    stamp: bytes | None = None
-    squares: np.ndarray | None = None
-    problem: str | None = None
+    stat_key: bytes | None = None
+    crops: np.ndarray | None = None
+    error: str | None = None
 
 
 def stat_key(path: str, status: os.stat_result, member: str | None = None) -> bytes:
-    """16 bytes that stand for a file as it is: where it lies, its size, inode and times.
+    """A 16-byte digest of a file's path, size, inode and times: equal keys mean equal contents.
 
-    The time of its last change in the inode can't be set back, so a file whose stamp is known has
-    the content it had.
+    Nobody can set back the time at which an inode changed (`st_ctime`).
     """
     facts = (
         *(os.path.abspath(path), member or "", status.st_size, status.st_mtime_ns),
@@ -78,172 +86,190 @@ def stat_key(path: str, status: os.stat_result, member: str | None = None) -> by
 
 
 def prefixes(contents: Iterable[bytes]) -> np.ndarray:
-    """The first 8 bytes of digests, uint64, sorted: small enough to be handed to every worker."""
+    """The first 8 bytes of digests, uint64 [N], sorted: small enough to hand to every worker."""
     joined = b"".join(content[:8] for content in contents)
     return np.sort(np.frombuffer(joined, dtype=np.uint64))
 
 
-class Loader(AbstractContextManager["Loader"]):
-    """Worker processes that read pictures.
+@dataclass(slots=True)
+class _Pending:
+    """A task in the queue. future: None for a result that passes through, or to be run alone."""
 
-    workers: how many; 0 reads in this process. known: `prefixes` of contents that need no decoding.
+    task: DecodeTask | Decoded
+    future: Future[Decoded] | None = None
+
+
+class Loader(AbstractContextManager["Loader"]):
+    """Runs decode tasks.
+
+    workers: processes; with 0, threads of this process; with 0 of both, the caller's thread.
+    known: `prefixes` of the contents that are not to be decoded. on_image: called with each image
+    that is opened, in the thread that opened it; not with worker processes.
     """
 
-    def __init__(self, workers: int, known: np.ndarray) -> None:
-        self.workers, self._known = workers, known
-        self._pool: ProcessPoolExecutor | None = None
-        self._alone: ProcessPoolExecutor | None = None  # of one worker, for what may bring it down
-
-    def __exit__(
+    def __init__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        workers: int = 0,
+        known: np.ndarray = NONE_KNOWN,
+        threads: int = 0,
+        on_image: Callable[[InputItem, Image.Image], None] | None = None,
     ) -> None:
-        self._drop_pool()
-        if self._alone is not None:
-            self._alone.shutdown(wait=True, cancel_futures=True)
+        self._workers, self._known, self._threads = workers, known, threads
+        self._on_image = on_image
+        self._pool: Executor | None = None
+        self._single: ProcessPoolExecutor | None = None  # one worker, for tasks that may crash it
 
-    def read(self, jobs: Iterable[DecodeTask | Decoded], ahead: int) -> Iterator[Decoded]:
-        """One `Decoded` for each job, in order; a job that is a `Decoded` already passes through.
+    def __exit__(self, *_: object) -> None:
+        self._shut_down_pool()
+        if self._single is not None:
+            self._single.shutdown(wait=True, cancel_futures=True)
 
-        ahead: how many jobs may be under way.
+    def load(self, tasks: Iterable[DecodeTask | Decoded], ahead: int) -> Iterator[Decoded]:
+        """One result for each task, in order; a `Decoded` among the tasks passes through.
+
+        ahead: how many tasks may be under way or waiting to be taken.
         """
-        if not self.workers:
-            know(self._known)
-            for job in jobs:
-                yield job if isinstance(job, Decoded) else run_task(job)
+        if not (self._workers or self._threads):
+            for task in tasks:
+                yield task if isinstance(task, Decoded) else self._run_here(task)
             return
-        waiting: deque[Future[Decoded] | DecodeTask | Decoded] = (
-            deque()
-        )  # jobs wait only while one is sought
-        asked: deque[DecodeTask | Decoded] = deque()
-        for job in jobs:
-            asked.append(job)
-            waiting.append(self._submit(job) if isinstance(job, DecodeTask) else job)
-            if len(waiting) >= ahead:
-                yield self._next(waiting, asked)
-        while waiting:
-            yield self._next(waiting, asked)
+        pending: deque[_Pending] = deque()
+        for task in tasks:
+            pending.append(_Pending(task, self._submit(task)))
+            if len(pending) >= ahead:
+                yield self._next(pending)
+        while pending:
+            yield self._next(pending)
 
-    def _next(
-        self,
-        waiting: deque[Future[Decoded] | DecodeTask | Decoded],
-        asked: deque[DecodeTask | Decoded],
-    ) -> Decoded:
-        first, job = waiting.popleft(), asked.popleft()
-        if isinstance(first, Decoded):
-            return first
-        assert isinstance(job, DecodeTask)
-        if isinstance(first, Future):
+    def _next(self, pending: deque[_Pending]) -> Decoded:
+        first = pending.popleft()
+        if isinstance(first.task, Decoded):
+            return first.task
+        if first.future is not None:
             try:
-                return first.result()
+                return first.future.result()
             except BrokenProcessPool:
-                # One of those under way did it: until it is found, each is read by itself.
-                self._drop_pool()
-                for i, other in enumerate(waiting):
-                    if isinstance(other, Future) and not _is_done(other):
-                        waiting[i] = asked[i]
-        read = self._read_alone(job)
-        if read.problem == LOST_WORKER:
-            for i, other in enumerate(waiting):
-                if isinstance(other, DecodeTask):
-                    waiting[i] = self._submit(other)
-        return read
+                # One of the tasks under way crashed it. Until it is found, each runs alone.
+                self._shut_down_pool()
+                for other in pending:
+                    if other.future is not None and not _succeeded(other.future):
+                        other.future = None
+        decoded = self._run_alone(first.task)
+        if decoded.error == LOST_WORKER:  # found: the others may share the pool again
+            for other in pending:
+                other.future = other.future or self._submit(other.task)
+        return decoded
 
-    def _read_alone(self, job: DecodeTask) -> Decoded:
-        # In a pool of its own: newer jobs are under way in the other, and may be what breaks that
-        if self._alone is None:
-            self._alone = self._start_pool(1)
+    def _run_here(self, task: DecodeTask) -> Decoded:
+        return run_task(task, self._known, self._on_image)
+
+    def _run_alone(self, task: DecodeTask) -> Decoded:
+        # In a pool of its own: the other one has newer tasks, which may crash it too
+        if self._single is None:
+            self._single = self._start_processes(1)
         try:
-            return self._alone.submit(run_task, job).result()
+            return self._single.submit(_run_in_worker, task).result()
         except BrokenProcessPool:
-            self._alone.shutdown()
-            self._alone = None
-            return Decoded(problem=LOST_WORKER)
+            self._single.shutdown()
+            self._single = None
+            return Decoded(task.item, error=LOST_WORKER)
 
-    def _start_pool(self, workers: int) -> ProcessPoolExecutor:
-        # Not forked: this process has threads, of torch and of the progress bar
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if context.get_start_method() == "forkserver":
-            context.set_forkserver_preload([__name__])  # what all import is imported once
-        return ProcessPoolExecutor(
-            workers, context, initializer=_start_worker, initargs=(self._known,)
-        )
-
-    def _submit(self, job: DecodeTask) -> Future[Decoded]:
-        if self._pool is None:
-            self._pool = self._start_pool(self.workers)
+    def _submit(self, task: DecodeTask | Decoded) -> Future[Decoded] | None:
+        if isinstance(task, Decoded):
+            return None
+        if not self._workers:
+            self._pool = self._pool or ThreadPoolExecutor(self._threads)
+            return self._pool.submit(self._run_here, task)
+        self._pool = self._pool or self._start_processes(self._workers)
         try:
-            return self._pool.submit(run_task, job)
-        except BrokenProcessPool as error:  # noticed between two jobs: the next result says so too
+            return self._pool.submit(_run_in_worker, task)
+        except BrokenProcessPool as error:  # noticed between two tasks: `_next` deals with it
             lost: Future[Decoded] = Future()
             lost.set_exception(error)
             return lost
 
-    def _drop_pool(self) -> None:
+    def _start_processes(self, workers: int) -> ProcessPoolExecutor:
+        # Not forked: this process has threads, of torch and of the progress bar
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if context.get_start_method() == "forkserver":
+            context.set_forkserver_preload([__name__])  # so that each worker needn't import it
+        return ProcessPoolExecutor(
+            workers, context, initializer=_start_worker, initargs=(self._known,)
+        )
+
+    def _shut_down_pool(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
 
-def _is_done(future: Future[Decoded]) -> bool:
+def _succeeded(future: Future[Decoded]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-_known = np.empty(0, dtype=np.uint64)
-
-
-def know(known: np.ndarray) -> None:
-    """Tells this process which contents need no decoding: their `prefixes`."""
-    global _known  # noqa: PLW0603  (a worker has no other place for what all its jobs need)
-    _known = known
+_known = NONE_KNOWN  # in a worker process
 
 
 def _start_worker(known: np.ndarray) -> None:
-    """Runs once in each worker."""
-    know(known)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends the workers
+    """Runs once in each worker process."""
+    global _known  # noqa: PLW0603  (a worker has no other place for what all its tasks need)
+    _known = known
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its workers
     parent = multiprocessing.parent_process()
     assert parent is not None
     sentinel = parent.sentinel
 
-    def leave() -> None:
-        # A parent that is killed can't end its workers: they would wait for it for ever
+    def exit_with_parent() -> None:
+        # A parent that is killed can't end its workers, which would wait for tasks for ever
         multiprocessing.connection.wait([sentinel])
         os._exit(1)
 
-    threading.Thread(target=leave, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
-def run_task(job: DecodeTask) -> Decoded:
-    """Reads, hashes and decodes one picture. What goes wrong is the result's problem."""
-    data, stamp = job.data, job.stamp
+def _run_in_worker(task: DecodeTask) -> Decoded:
+    return run_task(task, _known)
+
+
+def run_task(
+    task: DecodeTask,
+    known: np.ndarray = NONE_KNOWN,
+    on_image: Callable[[InputItem, Image.Image], None] | None = None,
+) -> Decoded:
+    """Reads, hashes and decodes one image. A file that can't be used gives a result with an error.
+
+    known, on_image: as for `Loader`.
+    """
+    item, data, key = task.item, task.data, task.stat_key
     try:
         if data is None:
-            data, stamp = read_whole(job.path)
+            data, key = read_whole(item.path)
     except ImageError as error:
-        return Decoded(problem=str(error))
+        return Decoded(item, error=str(error))
     content = hashlib.sha256(data).digest()
-    if _is_known(content):
-        return Decoded(content, stamp)
+    if _is_known(content, known):
+        return Decoded(item, content, key)
     try:
-        seen = squares(open_image(data), job.input_resolution, job.framing)
+        image = open_image(data)
+        if on_image is not None:
+            on_image(item, image)
+        crops = squares(image, task.input_resolution, task.framing)
     except (ImageError, MemoryError) as error:
-        return Decoded(content, stamp, problem=str(error) or "There is not enough memory for it.")
-    return Decoded(content, stamp, np.stack([np.asarray(square) for square in seen]))
+        said = str(error) or "There is not enough memory for it."
+        return Decoded(item, content, key, error=said)
+    return Decoded(item, content, key, np.stack([np.asarray(crop) for crop in crops]))
 
 
 def read_whole(path: str) -> tuple[bytes, bytes | None]:
-    """A file's bytes, none of them from before a change and others from after, and its stamp.
+    """A file's bytes, all of one version of it, and its `stat_key`.
 
-    The stamp is None where the file was changed so lately that a change could go unseen. Raises
-    ImageError, with one sentence.
+    The key is None where the file changed so recently that another change could go unnoticed.
+    Raises ImageError, with one sentence.
     """
     try:
         for _ in range(TRIES):
-            # Never waits for somebody to write into a pipe
+            # Not blocking, or opening a pipe would wait until somebody writes into it
             number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             try:
                 before = os.fstat(number)
@@ -256,7 +282,7 @@ def read_whole(path: str) -> tuple[bytes, bytes | None]:
                 after = os.fstat(number)
             finally:
                 os.close(number)
-            if _same(before, after) and len(data) == after.st_size:
+            if _version(before) == _version(after) and len(data) == after.st_size:
                 if not data:
                     raise ImageError("This file is empty.")
                 return data, stat_key(path, after) if is_settled(after) else None
@@ -266,34 +292,40 @@ def read_whole(path: str) -> tuple[bytes, bytes | None]:
         raise ImageError("There is no such file: it was removed, or the link is broken.") from error
     except PermissionError as error:
         raise ImageError("This file may not be read: its owner has to allow it.") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"This file can't be read: {reason.lower()}.") from error
+    except OSError as error:
+        raise ImageError(f"This file can't be read: {reason_of(error)}.") from error
+    except ValueError as error:  # a path with a NUL
+        raise ImageError(f"This file can't be read: {str(error).lower()}.") from error
     raise ImageError("This file kept changing while it was read: try again when it is finished.")
 
 
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def is_settled(status: os.stat_result) -> bool:
-    """Whether a file's last change lies so far back that a later one would show in its times."""
+    """Whether a file's last change is old enough that another one would show in its times."""
     return time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_NS
 
 
 def read_members(
     path: str, wanted: Iterable[str]
 ) -> Iterator[tuple[bytes | None, bytes | None, str | None]]:
-    """Members of an archive in the order they are wanted: bytes and stamp, or what is wrong.
+    """Members of an archive in the order given: bytes and `stat_key`, or an error.
 
-    Compressed tar files are read from front to back: any other order costs a new start each time.
+    Ask for them in the archive's own order: a compressed tar file is read from front to back, and
+    each step back starts it again.
     """
     try:
         with _open_archive(path) as archive:
-            # Not before it is open: a later change shows in the stamp when it is asked for next
+            # After it is open: a later change to the file will show in its key
             status = os.stat(path)
             settled = is_settled(status)
             for name in wanted:
-                data, problem = _read_member(archive, name)
-                yield data, stat_key(path, status, name) if settled else None, problem
+                data, error = _read_member(archive, name)
+                yield data, stat_key(path, status, name) if settled else None, error
     except ARCHIVE_ERRORS:
-        while True:  # it was whole when its names were read
+        while True:  # it was whole when its names were listed
             yield None, None, "The archive is broken, or was changed while it was read."
 
 
@@ -313,7 +345,7 @@ def _read_member(
             return None, "This is no file but a folder or a link."
         with file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except RuntimeError:  # what zipfile raises for a password, or a packing it doesn't know
+    except RuntimeError:  # zipfile's for a password, or a method that it doesn't know
         return None, "This picture is locked or packed in a rare way: unpack the archive first."
     except ARCHIVE_ERRORS:
         return None, "The archive is broken at this picture."
@@ -322,15 +354,7 @@ def _read_member(
     return (data, None) if data else (None, "This file is empty.")
 
 
-def _is_known(content: bytes) -> bool:
+def _is_known(content: bytes, known: np.ndarray) -> bool:
     prefix = np.frombuffer(content[:8], dtype=np.uint64)[0]
-    at = int(np.searchsorted(_known, prefix))
-    return at < len(_known) and bool(_known[at] == prefix)
-
-
-def _same(before: os.stat_result, after: os.stat_result) -> bool:
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ctime_ns,
-    )
+    row = int(np.searchsorted(known, prefix))
+    return row < len(known) and bool(known[row] == prefix)

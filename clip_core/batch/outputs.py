@@ -89,7 +89,7 @@ def write_errors(problems: Sequence[Embedding], path: Path | None) -> None:
     """Writes down which pictures could not be read, or says it where there is no table."""
     if path is None:
         for each in problems:
-            print(f"{each.source.name}: {each.problem}", file=sys.stderr)
+            print(f"{each.item.name}: {each.error}", file=sys.stderr)
         return
     if not problems:
         if is_table_of_errors(path):  # of an earlier run
@@ -98,8 +98,8 @@ def write_errors(problems: Sequence[Embedding], path: Path | None) -> None:
     with TableWriter(path, ERROR_COLUMNS) as table:
         table.write(
             {
-                "picture": [each.source.name for each in problems],
-                "problem": [each.problem for each in problems],
+                "picture": [each.item.name for each in problems],
+                "problem": [each.error for each in problems],
             }
         )
     print(f"{path}: the pictures that could not be read, with the reasons.", file=sys.stderr)

@@ -48,7 +48,7 @@ class BatchRun:
                 if each.features is None:
                     self.problems.append(each)
                     continue
-                self.computed += not each.was_kept
+                self.computed += not each.was_cached
                 yield each
 
     def exit_code(self) -> int:

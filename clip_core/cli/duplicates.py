@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
     features = stack_features(run, pictures)
     groups = copies_of.find_near_copies(features, options.threshold or threshold)
     odd = copies_of.find_odd_ones(features)
-    names, contents = [p.source.name for p in pictures], [p.content for p in pictures]
+    names, contents = [p.item.name for p in pictures], [p.content for p in pictures]
     with open_table(options.out, copies_of.COLUMNS) as write:
         write(copies_of.to_columns(names, contents, groups, odd))
     code = run.exit_code()

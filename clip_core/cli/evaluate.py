@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
         with open_run(one, classifier, list(label_of)) as run:
             read = list(run)
         code = max(code, run.exit_code())
-        problems |= {each.source: each for each in run.problems}
+        problems |= {each.item: each for each in run.problems}
         write_errors(list(problems.values()), errors)
         features = stack_features(run, read)
         several = model if len(models) > 1 else None
@@ -77,7 +77,7 @@ def run(arguments: list[str]) -> int:
             for name, texts in named.items()
         )
         ways = list(score_variants(classifier, features, filled))
-        asked.append(([each.source for each in read], ways))
+        asked.append(([each.item for each in read], ways))
     common = set.intersection(*(set(read) for read, _ in asked))
     sources = [source for source in label_of if source in common]
     comparison = compare_on(asked, label_of, sources)

@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> int:
             query = make_query(classifier, prompts, liked, minus)
             scores, rows = index.search(query, options.top)
             said = ", ".join([*phrases, *(f"like {each}" for each in options.like)])
-            names = [pictures[row].source.name for row in rows]
+            names = [pictures[row].item.name for row in rows]
             write(
                 {
                     "query": [said] * len(rows),

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from clip_core.extras import naming_extras
+
 from . import classify
 from .options import COMMANDS, INTERRUPTED, MANY
 
@@ -24,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else ""
     try:
-        with _ends_as_interrupted():
+        with _ends_as_interrupted(), naming_extras():
             if first not in COMMANDS:
                 return classify.run(arguments)
             # Imported when it is asked for: libraries for many images take a while to import

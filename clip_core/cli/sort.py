@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> int:
                 for row, label, share in zip(
                     rows, found["label"], found["probability"], strict=True
                 ):
-                    placed.append((row.source, label if share >= options.least else UNSURE))
+                    placed.append((row.item, label if share >= options.least else UNSURE))
     write_errors(run.problems, errors)
     code = run.exit_code()
     for label, count in counts.most_common():

@@ -19,7 +19,7 @@ from tests.hostile.verdicts import ERROR, RIGHT, ROOT, judge
 from ui.service.errors import QuestionError
 from ui.service.export import write_files
 from ui.service.labels import MAX_CHARACTERS, LabelsError, parse_labels, strip_control_characters
-from ui.service.question import parse_question
+from ui.service.question import Question
 from ui.tabs.many.find import search_album
 
 ANYTHING = st.text(st.characters())  # lone surrogates too
@@ -89,7 +89,7 @@ def test_every_question_ends_in_an_answer_or_a_sentence(
 
 
 def test_half_a_surrogate_pair_reaches_no_file(picture: Path, tmp_path: Path) -> None:
-    asked = parse_question(
+    asked = Question.parse(
         {"path": str(picture), "orig_name": "\udc80.png"}, "\ud800, cat", "{}", "tiny"
     )
     assert asked.labels == ("\ufffd", "cat")

@@ -16,11 +16,12 @@ from clip_core import Scores, tokenize
 from clip_core.batch.tables import FORMULA_STARTS
 from clip_core.classifier import Cached
 from tests.hostile.verdicts import FAILURE, RIGHT, Verdict, judge
-from ui.service.errors import QuestionError
-from ui.service.export import write_files
+from ui.service.errors import QuestionError, UnexpectedError
+from ui.service.export import to_table, write_files
+from ui.service.inference import translate_errors
 from ui.service.permalink import from_permalink, to_permalink
-from ui.service.question import Question, parse_question, templates_for, translate_errors
-from ui.widgets.chart import CHART_LABELS, draw_chart, to_table
+from ui.service.question import Question, templates_for
+from ui.widgets.chart import CHART_LABELS, draw_chart
 from ui.widgets.status_line import preview
 
 FEW = 20  # labels that are asked with 80 templates too
@@ -50,12 +51,14 @@ def try_question(
     """Checks a question, splits its prompts into tokens, and shows and writes an answer."""
     image = {"path": str(picture), "orig_name": name}
     try:
-        asked = parse_question(image, labels, template, "tiny.safetensors")
+        asked = Question.parse(image, labels, template, "tiny.safetensors")
         if len(asked.labels) > FEW and len(asked.prompts[0]) > 1:
             return Verdict(RIGHT)
-        with translate_errors(asked):
+        with translate_errors(asked.model, asked.labels):
             tokenize([prompt for prompts in asked.prompts for prompt in prompts])
         return show(asked, folder)
+    except UnexpectedError as error:
+        return Verdict(FAILURE, repr(error.__cause__)[:300])
     except QuestionError as error:
         return judge(str(error), [str(picture)])
     except Exception as error:

@@ -12,6 +12,15 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
+from clip_core.errors import InputError
+from clip_core.extras import check_extra
+from ui.server import PROGRAM
+
+try:
+    check_extra("app")
+except InputError as error:
+    sys.exit(f"{PROGRAM}: {error}")
+
 from clip_core import CheckpointError, DownloadError
 from clip_core.inference.malloc import keep_freed_memory
 from clip_core.inference.threads import choose_threads
@@ -46,10 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Loads the models in the background and serves the page until it is stopped."""
     options = parse_arguments(arguments)
     if options.mcp and importlib.util.find_spec("mcp") is None:
-        sys.exit("app.py: --mcp needs a package that is not here: pip install 'gradio[mcp]'")
+        sys.exit(f"{PROGRAM}: --mcp needs a package that is not here: pip install 'gradio[mcp]'")
     if options.metrics and importlib.util.find_spec("prometheus_client") is None:
         sys.exit(
-            "app.py: --metrics needs a package that is not here: pip install prometheus-client"
+            f"{PROGRAM}: --metrics needs a package that is not here: pip install prometheus-client"
         )
     LIMITS.file_mb, LIMITS.labels = options.file_size, options.labels
     LIMITS.pictures = options.pictures
@@ -70,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
             **(ZEROGPU if ui.service.zerogpu.ON_ZEROGPU else {"memory": options.memory}),
         )
     except (CheckpointError, DownloadError, ValueError) as error:
-        sys.exit(f"app.py: {error}")
+        sys.exit(f"{PROGRAM}: {error}")
     if models.device.type == "cpu":
         print(f"* Models run on {threads} thread{'s' if threads > 1 else ''}: {reason}.")
     page = build_page(models, options.queue_size)
@@ -108,7 +117,9 @@ def main(arguments: list[str] | None = None) -> None:
             prevent_thread_lock=True,
         )
     except OSError as error:
-        sys.exit(f"app.py: The page can't listen there: choose another --port or --host. {error}")
+        sys.exit(
+            f"{PROGRAM}: The page can't listen there: choose another --port or --host. {error}"
+        )
     server.wait_for_the_end()
 
 
@@ -120,5 +131,5 @@ def serve_metrics(host: str, port: int) -> Metrics:
     try:
         metrics.serve(host, port)
     except OSError as error:
-        sys.exit(f"app.py: The figures can't be served there: choose another --metrics. {error}")
+        sys.exit(f"{PROGRAM}: The figures can't be served there: choose another --metrics. {error}")
     return metrics

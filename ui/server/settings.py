@@ -6,6 +6,7 @@ import argparse
 import os
 
 from clip_core.weights.resolve import DTYPES
+from ui.server import PROGRAM
 from ui.service.limits import Limits
 from ui.service.memory import parse_bytes
 from ui.service.telemetry import LEVELS
@@ -39,7 +40,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The flags, each with an environment variable behind it."""
     env = os.environ.get
     parser = argparse.ArgumentParser(
-        prog="app.py",
+        prog=PROGRAM,
         description="An interactive CLIP demo: a picture, labels in your own words.",
         epilog="Each flag's environment variable is named in brackets; a flag wins over it.",
     )

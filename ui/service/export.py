@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 
 from clip_core import Scores
@@ -19,6 +20,7 @@ from clip_core.batch import tables
 from .errors import QuestionError
 from .question import Question
 
+TABLE_HEADERS = ["rank", "label", "prompt", "score", "cosine similarity", "logit"]
 SQUARES_IN_A_ROW = 3
 GAP = 6  # pixels between squares
 
@@ -69,6 +71,25 @@ def write_heat_map(picture: Image.Image, question: Question, label: str, folder:
         path = directory / f"heat-map-{'-'.join(names)}.png"
         picture.save(path)
     return str(path)
+
+
+def to_table(scores: Scores) -> pd.DataFrame:
+    """The columns `TABLE_HEADERS`, best label first.
+
+    score: the share among these labels, 0 to 1, to four digits that count.
+    """
+    frame = scores.to_frame()
+    shown = pd.DataFrame(
+        {
+            "rank": frame["rank"],
+            "label": frame["label"],
+            "prompt": frame["prompt"],
+            "score": [float(f"{value:.4g}") for value in frame["probability"]],
+            "cosine similarity": frame["cosine_similarity"].astype(float).round(4),
+            "logit": frame["logit"].astype(float).round(3),
+        }
+    )
+    return shown[TABLE_HEADERS]
 
 
 def to_csv(scores: Scores) -> str:

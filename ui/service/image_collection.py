@@ -268,7 +268,7 @@ def _unzipped(path: str, name: str) -> list[Picture]:
         ) from error
     names = [(source.member or "").replace("\\", "/") for source in sources]
     return [
-        Picture(inside, path, source.member, folder=folder, problem=source.problem)
+        Picture(inside, path, source.member, folder=folder, problem=source.error)
         for inside, folder, source in zip(names, folder_labels(names), sources, strict=True)
     ]
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from clip_core import Scores, ZeroShotClassifier
 from clip_core.batch import classify, search
 from clip_core.batch.classify import Ranking
-from clip_core.batch.pipeline import run_squares
+from clip_core.batch.pipeline import encode_crops
 from clip_core.errors import CheckpointError, ClipError, TextTooLongError
 from clip_core.evaluation import ask
 from clip_core.evaluation.statistics import Variant
@@ -285,7 +285,7 @@ def _similarity(
 def _encode(
     classifier: ZeroShotClassifier, batch: Sequence[np.ndarray], appearance: bool
 ) -> Tensor:
-    return run_squares(classifier, batch, appearance).cpu()
+    return encode_crops(classifier, batch, appearance).cpu()
 
 
 def _rank(

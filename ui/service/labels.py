@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .errors import QuestionError
 from .limits import LIMITS
 
 # No text this long fits a 77-token context, and splitting one into tokens takes quadratic time.
@@ -20,8 +21,8 @@ _UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\u202a-\u202e\u
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class LabelsError(ValueError):
-    """The labels can't be used; the message is one sentence for the person who typed them."""
+class LabelsError(QuestionError):
+    """The labels can't be used."""
 
 
 @dataclass(frozen=True)

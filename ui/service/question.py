@@ -1,4 +1,4 @@
-"""What a person put on the page -> a question that a model can answer, or what is wrong with it."""
+"""Questions: an image, labels and a template, checked before a model answers them."""
 
 from __future__ import annotations
 
@@ -17,87 +17,94 @@ from clip_core.inference.batcher import MOST_ROWS
 from clip_core.inference.oom import is_out_of_memory
 from clip_core.preprocess import FRAMINGS
 from prompts import TemplateError, fill_all, template_sets, validate
+from prompts.templates import single_templates
 
 from .errors import IncompleteError, QuestionError
-from .labels import LabelsError, parse_labels, strip_control_characters
+from .labels import parse_labels, strip_control_characters
 from .model_pool import ModelPool
 from .telemetry import log_event, seconds_since
 from .uploaded import uploaded_path
 from .zerogpu import ON_ZEROGPU
 
-# So many may be answered at once: their pictures go through the model together. On ZeroGPU each
-# answer has a process, and with it the GPU, to itself.
+# How many questions are answered at once: their images go through the model as one batch. On
+# ZeroGPU each answer has a process, and with it the GPU, to itself.
 ON_MODEL: dict[str, Any] = {
     "concurrency_id": "model",
     "concurrency_limit": 1 if ON_ZEROGPU else MOST_ROWS,
 }
-CUSTOM = "custom"  # the template's choice for one that the person writes
-EXAMPLES = Path(__file__).parent / "examples"
-BEST = "best"  # the framing that measured best for the model
+CUSTOM = "custom"  # the choice of the template menu for a template of one's own
+BEST = "best"  # stands for the framing that measured best for the model
 
 
 @dataclass(frozen=True)
 class Question:
-    """A picture, labels and prompts that have been checked, for one model."""
+    """An image, labels and prompts that have been checked, for one model."""
 
-    path: str | bytes  # where the picture lies; or the picture itself, which is never stored
-    picture: str  # the file's name as the person knows it
+    path: str | bytes  # of the image; or its bytes, which are never stored
+    picture: str  # the file's name as the visitor knows it
     labels: tuple[str, ...]
-    template: str  # what the person chose: a template, or the name of a set
+    template: str  # as the visitor chose: a template, or the name of a set
     prompts: list[list[str]]
     model: str
     framing: str | None = None  # None: the one that measured best for the model
 
+    @classmethod
+    def from_page(
+        cls,
+        models: ModelPool,
+        image: Mapping[str, Any] | None,
+        labels: str | None,
+        chosen: str,
+        custom: str,
+        wanted: str,
+        answered: str,
+        framing: str,
+    ) -> Question:
+        """The question on the page, for the model that can answer it now.
 
-def question_from_page(
-    models: ModelPool,
-    image: Mapping[str, Any] | None,
-    labels: str | None,
-    chosen: str,
-    custom: str,
-    wanted: str,
-    answered: str,
-    framing: str,
-) -> Question:
-    """The question that is on the page, for the model that answers it now.
+        image: as gradio's file data; the others are the values of the page's components. Raises
+        QuestionError as `parse` does.
+        """
+        model = models.answering(wanted, answered)
+        return cls.parse(image, labels, custom if chosen == CUSTOM else chosen, model, framing)
 
-    image: as gradio's file data; the others are the values of the page's components. Raises
-    QuestionError as `parse_question` does.
-    """
-    model = models.answering(wanted, answered)
-    return parse_question(image, labels, custom if chosen == CUSTOM else chosen, model, framing)
+    @classmethod
+    def parse(
+        cls,
+        image: Mapping[str, Any] | bytes | None,
+        labels: str | Sequence[str] | None,
+        template: str,
+        model: str,
+        framing: str = BEST,
+    ) -> Question:
+        """Checks a question: an image as gradio's file data or as bytes, labels as typed.
 
+        template: one that holds {}, or the name of a set. framing: `BEST`, or one of the model's.
+        Raises QuestionError, or IncompleteError while the image or the labels are missing.
+        """
+        framed = check_framing(framing)
+        if not image:
+            raise IncompleteError("Drop in a picture to get an answer.")
+        found = parse_labels(labels).labels
+        try:
+            templates = templates_for(template)
+        except TemplateError as error:
+            raise QuestionError(str(error)) from error
+        if not found:
+            raise IncompleteError("Type at least two labels to get an answer.")
+        if isinstance(image, bytes):
+            path: str | bytes = image
+            picture = "frame"
+        else:
+            path = uploaded_path(image)
+            picture = strip_control_characters(str(image.get("orig_name") or Path(path).name))
+        return cls(path, picture, found, template, fill_all(templates, found), model, framed)
 
-def parse_question(
-    image: Mapping[str, Any] | bytes | None,
-    labels: str | Sequence[str] | None,
-    template: str,
-    model: str,
-    framing: str = BEST,
-) -> Question:
-    """Checks a question: an uploaded picture as gradio's file data or its bytes, labels as typed.
-
-    template: one that holds {}, or the name of a set. framing: `BEST`, or one of the model's.
-    Raises QuestionError, or IncompleteError when the picture or the labels are still to come.
-    """
-    chosen = check_framing(framing)
-    if not image:
-        raise IncompleteError("Drop in a picture to get an answer.")
-    try:
-        parsed = parse_labels(labels)
-        templates = templates_for(template)
-    except (LabelsError, TemplateError) as error:
-        raise QuestionError(str(error)) from error
-    if not parsed.labels:
-        raise IncompleteError("Type at least two labels to get an answer.")
-    if isinstance(image, bytes):
-        path: str | bytes = image
-        picture = "frame"
-    else:
-        path = uploaded_path(image)
-        picture = strip_control_characters(str(image.get("orig_name") or Path(path).name))
-    prompts = fill_all(templates, parsed.labels)
-    return Question(path, picture, parsed.labels, template, prompts, model, chosen)
+    def single_templates(self) -> tuple[str, ...]:
+        """The single templates that are offered, and this question's own if it is another one."""
+        offered = single_templates()
+        is_other = self.template not in offered and len(self.prompts[0]) == 1
+        return (*offered, self.template) if is_other else offered
 
 
 def check_framing(framing: str) -> str | None:
@@ -193,3 +200,8 @@ def templates_for(template: str | None) -> tuple[str, ...]:
 def shorten(text: str, limit: int = 60) -> str:
     """A text cut for a message."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+# For callers that have not changed to `Question` and `Inference` yet
+parse_question = Question.parse
+question_from_page = Question.from_page

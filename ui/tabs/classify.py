@@ -11,8 +11,9 @@ import gradio as gr
 from clip_core import Scores
 from ui.api.inference import add_endpoints
 from ui.service.errors import IncompleteError, QuestionError
-from ui.service.export import write_files, write_squares
+from ui.service.export import TABLE_HEADERS, to_table, write_files, write_squares
 from ui.service.hints import contrast_of, draw_hints, find_hints
+from ui.service.inference import Inference
 from ui.service.labels import parse_labels
 from ui.service.model_pool import ModelPool
 from ui.service.question import (
@@ -26,7 +27,7 @@ from ui.service.question import (
     translate_errors,
 )
 from ui.service.zerogpu import on_gpu
-from ui.widgets.chart import TABLE_HEADERS, draw_chart, say, to_table
+from ui.widgets.chart import draw_chart, say
 from ui.widgets.cumulative import cumulative_updates
 from ui.widgets.lazy_tab import mark_open
 from ui.widgets.model_menu import LIGHT
@@ -96,7 +97,7 @@ def build_classify_tab(models: ModelPool) -> tuple[QuestionParts, gr.Tabs]:
     _wire_answer(question, answer, models, answer_question, find)
     # An element that comes with its text is not read out: one that was there before is.
     answer.settled.change(None, None, None, js=ANNOUNCE, api_visibility="private")
-    add_endpoints(answer_question, question.picture, question.labels, models)
+    add_endpoints(Inference(models))
     return question, deeper
 
 

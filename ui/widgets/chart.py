@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
-import pandas as pd
-
 from clip_core import Scores
 
-TABLE_HEADERS = ["rank", "label", "prompt", "score", "cosine similarity", "logit"]
 CHART_LABELS = 10
 NONE_MEANS = (
     "A guess of its own, not a share: in a test where half of all lists lacked the right label, so "
@@ -82,22 +79,3 @@ def say(sentence: str, problem: bool = False) -> str:
     """HTML of a sentence in the chart's place: what is missing, or what is wrong."""
     kind, role = ("problem", "alert") if problem else ("empty", "status")
     return f'<div class="chart" role="{role}"><div class="{kind}">{escape(sentence)}</div></div>'
-
-
-def to_table(scores: Scores) -> pd.DataFrame:
-    """The columns `TABLE_HEADERS`, best label first.
-
-    score: the share among these labels, 0 to 1, to four digits that count.
-    """
-    frame = scores.to_frame()
-    shown = pd.DataFrame(
-        {
-            "rank": frame["rank"],
-            "label": frame["label"],
-            "prompt": frame["prompt"],
-            "score": [float(f"{value:.4g}") for value in frame["probability"]],
-            "cosine similarity": frame["cosine_similarity"].astype(float).round(4),
-            "logit": frame["logit"].astype(float).round(3),
-        }
-    )
-    return shown[TABLE_HEADERS]

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from clip_core import ZeroShotClassifier, open_image
 from clip_core.batch.duplicates import default_threshold, find_near_copies, find_odd_ones
-from clip_core.batch.pipeline import run_squares
+from clip_core.batch.pipeline import encode_crops
 
 ROOT = Path(__file__).parents[3]
 PHOTOGRAPHS = Path(gradio.__file__).parent / "media_assets/images"
@@ -105,7 +105,7 @@ def test_with_the_bundled_model_copies_are_found_and_others_are_not() -> None:
         cropped = picture.crop((left, top, picture.width - left, picture.height - top))
         made += [picture, half, Image.open(packed), cropped, ImageOps.mirror(picture)]
     squares = [np.stack([np.asarray(s) for s in bundled.squares(each)]) for each in made]
-    features = run_squares(bundled, squares, appearance=True)
+    features = encode_crops(bundled, squares, appearance=True)
     assert features.shape == (len(made), bundled.appearance_dim)
     groups = find_near_copies(features, default_threshold(bundled))
     for group in groups:

@@ -51,9 +51,9 @@ def work(folder, first):
 COMMAND = """
 import sys
 from clip_core.cli.main import main
-from clip_core.batch import feature_store as store
-import clip_core.cli.sort
-store.SECONDS_BETWEEN_PARTS = 0.05
+from clip_core.batch import feature_store
+from clip_core.cli import sort
+feature_store.SECONDS_BETWEEN_PARTS = 0.05
 def work(*arguments):
     sys.stderr = sys.stdout
     return main(list(arguments))
@@ -109,7 +109,7 @@ def test_pictures_of_a_changed_part_are_encoded_again(
         with FeatureStore(tmp_path, tiny.model.visual.output_dim) as store:
             found = list(encode(tiny, sources, store, "crop", workers=0))
             rows = [each.features for each in found if each.features is not None]
-            return [each.was_kept for each in found], torch.stack(rows), store.broken
+            return [each.was_cached for each in found], torch.stack(rows), store.broken
 
     time.sleep(2.1)  # files that were written just now have no stamp
     _, right, _ = run()

@@ -156,7 +156,7 @@ def test_a_folder_without_rights_is_named_and_the_rest_is_found(
 
     monkeypatch.setattr(os, "scandir", refuse)
     found = find_inputs([folder])
-    assert [source.problem for source in found] == [None, None, "permission denied."]
+    assert [source.error for source in found] == [None, None, "permission denied."]
 
 
 def test_shards_part_the_pictures_without_rest() -> None:

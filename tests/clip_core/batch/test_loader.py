@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clip_core.batch.inputs import InputItem
 from clip_core.batch.loader import (
     LOST_WORKER,
+    NONE_KNOWN,
     Decoded,
     DecodeTask,
     Loader,
@@ -23,11 +25,9 @@ from clip_core.batch.loader import (
 from clip_core.images.decode import open_image
 from clip_core.preprocess import squares
 
-NOTHING = np.empty(0, dtype=np.uint64)
 
-
-def job(path: Path | str, data: Any = None) -> DecodeTask:
-    return DecodeTask(str(path), data, None, 64, "crop")
+def task(path: Path | str, data: Any = None) -> DecodeTask:
+    return DecodeTask(InputItem(str(path), str(path)), 64, "crop", data)
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +36,23 @@ def paths(photographs: Path) -> list[Path]:
 
 
 def test_what_is_read_is_what_the_page_reads(paths: list[Path]) -> None:
-    with Loader(2, NOTHING) as reader:
-        reads = list(reader.read(map(job, paths), ahead=8))
+    with Loader(2, NONE_KNOWN) as loader:
+        reads = list(loader.load(map(task, paths), ahead=8))
     assert len(reads) == len(paths)
     for path, read in zip(paths, reads, strict=True):
         assert read.content == hashlib.sha256(path.read_bytes()).digest()
-        assert read.squares is not None
-        assert np.array_equal(read.squares[0], np.asarray(squares(open_image(path), 64)[0]))
+        assert read.crops is not None
+        assert np.array_equal(read.crops[0], np.asarray(squares(open_image(path), 64)[0]))
 
 
 def test_known_contents_are_not_decoded(paths: list[Path]) -> None:
     known = prefixes([hashlib.sha256(paths[0].read_bytes()).digest()])
-    with Loader(1, known) as reader:
-        first, second = reader.read(map(job, paths[:2]), ahead=2)
+    with Loader(1, known) as loader:
+        first, second = loader.load(map(task, paths[:2]), ahead=2)
     assert first.content is not None
-    assert first.squares is None
-    assert first.problem is None
-    assert second.squares is not None
+    assert first.crops is None
+    assert first.error is None
+    assert second.crops is not None
 
 
 class Bomb:
@@ -65,8 +65,8 @@ class Bomb:
 def test_who_reads_needs_no_torch() -> None:
     """Its import would be most of a worker's start."""
     program = (
-        "import sys, clip_core.batch.loader as reading\n"
-        "assert callable(reading.run_task)\n"
+        "import sys, clip_core.batch.loader as loader\n"
+        "assert callable(loader.run_task)\n"
         "print(sorted({'torch', 'torchvision', 'gradio'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -76,15 +76,15 @@ def test_who_reads_needs_no_torch() -> None:
 
 
 def test_a_file_that_kills_its_reader_is_found_and_the_others_are_read(paths: list[Path]) -> None:
-    jobs: list[DecodeTask | Decoded] = [job(path) for path in paths]
-    jobs[7] = job("bomb", Bomb())
-    jobs[9] = Decoded(problem="known before")
-    jobs[23] = job("bomb", Bomb())
-    with Loader(2, NOTHING) as reader:
-        reads = list(reader.read(jobs, ahead=8))
-    problems = {i: read.problem for i, read in enumerate(reads) if read.problem}
+    tasks: list[DecodeTask | Decoded] = [task(path) for path in paths]
+    tasks[7] = task("bomb", Bomb())
+    tasks[9] = Decoded(InputItem("x", "x"), error="known before")
+    tasks[23] = task("bomb", Bomb())
+    with Loader(2, NONE_KNOWN) as loader:
+        reads = list(loader.load(tasks, ahead=8))
+    problems = {i: read.error for i, read in enumerate(reads) if read.error}
     assert problems == {7: LOST_WORKER, 9: "known before", 23: LOST_WORKER}
-    assert all(reads[i].squares is not None for i in range(len(paths)) if i not in problems)
+    assert all(reads[i].crops is not None for i in range(len(paths)) if i not in problems)
 
 
 class Slow:
@@ -95,22 +95,23 @@ class Slow:
 
 
 def test_no_other_file_is_blamed_for_a_crash(paths: list[Path]) -> None:
-    jobs = [job(path, Slow()) for path in paths[:6]]
-    jobs[2] = jobs[3] = job("bomb", Bomb())  # the second comes while the first is sought
-    with Loader(3, NOTHING) as reader:
-        problems = [read.problem for read in reader.read(jobs, ahead=3)]
+    tasks = [task(path, Slow()) for path in paths[:6]]
+    tasks[2] = tasks[3] = task("bomb", Bomb())  # the second comes while the first is sought
+    with Loader(3, NONE_KNOWN) as loader:
+        problems = [read.error for read in loader.load(tasks, ahead=3)]
     assert problems == [None, None, LOST_WORKER, LOST_WORKER, None, None]
 
 
 def test_workers_end_with_a_parent_that_is_killed(photographs: Path) -> None:
 
     script = (
-        "import sys, time, numpy as np\n"
-        "from clip_core.batch.loader import Job, Reader\n"
+        "import sys, time\n"
+        "from clip_core.batch.inputs import InputItem\n"
+        "from clip_core.batch.loader import DecodeTask, Loader\n"
         "if __name__ == '__main__':\n"
-        "    reader = Reader(2, np.empty(0, dtype=np.uint64))\n"
-        "    jobs = (Job(path, None, None, 64, 'crop') for path in sys.argv[1:])\n"
-        "    print(len(list(reader.read(jobs, 4))), *reader._pool._processes, flush=True)\n"
+        "    loader = Loader(2)\n"
+        "    tasks = (DecodeTask(InputItem(p, p), 64, 'crop') for p in sys.argv[1:])\n"
+        "    print(len(list(loader.load(tasks, 4))), *loader._pool._processes, flush=True)\n"
         "    time.sleep(600)\n"
     )
     files = [str(path) for path in sorted(photographs.glob("*/*.jpg"))[:8]]
@@ -141,10 +142,10 @@ def test_workers_end_with_a_parent_that_is_killed(photographs: Path) -> None:
 def test_what_is_no_picture_has_a_reason(tmp_path: Path, make: Any, problem: str) -> None:
     path = tmp_path / "x.jpg"
     make(path)
-    read = run_task(job(path))
-    assert read.problem is not None
-    assert problem in read.problem
-    assert str(tmp_path) not in read.problem
+    read = run_task(task(path))
+    assert read.error is not None
+    assert problem in read.error
+    assert str(tmp_path) not in read.error
 
 
 def test_without_rights(
@@ -154,9 +155,7 @@ def test_without_rights(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    assert (
-        run_task(job(paths[0])).problem == "This file may not be read: its owner has to allow it."
-    )
+    assert run_task(task(paths[0])).error == "This file may not be read: its owner has to allow it."
 
 
 def test_a_file_that_changes_while_it_is_read_is_read_again(
@@ -175,9 +174,9 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
         return look(number)
 
     monkeypatch.setattr(os, "fstat", grow)
-    read = run_task(job(path))
+    read = run_task(task(path))
     assert read.content == hashlib.sha256(whole).digest()
-    assert read.stamp is None  # changed too lately for its times to tell of another change
+    assert read.stat_key is None  # changed too lately for its times to tell of another change
     assert len(looks) == 4
 
 
@@ -194,12 +193,12 @@ def test_a_file_that_never_rests(
         return look(number)
 
     monkeypatch.setattr(os, "fstat", grow)
-    problem = run_task(job(path)).problem
+    problem = run_task(task(path)).error
     assert problem is not None
     assert "kept changing" in problem
 
 
-def test_a_stamp_tells_one_state_of_a_file_from_another(tmp_path: Path) -> None:
+def test_a_stat_key_tells_one_state_of_a_file_from_another(tmp_path: Path) -> None:
     path = tmp_path / "x.jpg"
     path.write_bytes(b"one")
     first = stat_key(str(path), path.stat())

@@ -68,7 +68,7 @@ def test_the_same_results_over_two_workers(
 
 
 def test_an_archive_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_pipeline, "MEMBERS_AT_ONCE", 2)
+    monkeypatch.setattr(ray_pipeline, "MEMBERS_PER_TASK", 2)
     sources = [
         *(InputItem(name, name) for name in ("a.jpg", "b.jpg")),
         *(InputItem(f"x.tar!/{i}", "x.tar", f"{i}.jpg") for i in range(3)),
@@ -89,14 +89,14 @@ def test_an_archive_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_copies_in_a_batch_are_encoded_once(tiny_model: Path) -> None:
     encoder = ray_pipeline.Encoder(str(tiny_model), "cpu", None, False)
     size = encoder.classifier.input_resolution
-    squares = np.zeros((1, size, size, 3), dtype=np.uint8)
+    crops = np.zeros((1, size, size, 3), dtype=np.uint8)
     column = ray_pipeline._column
     batch = {
         "content": column([b"x", b"", b"y", b"x"]),
-        "stamp": column([b""] * 4),
-        "problem": column(["", "broken", "", ""]),
-        "squares": column([squares.tobytes(), b"", b"", squares.tobytes()]),
-        "shape": column([squares.shape, [0], [0], squares.shape]),
+        "stat_key": column([b""] * 4),
+        "error": column(["", "broken", "", ""]),
+        "crops": column([crops.tobytes(), b"", b"", crops.tobytes()]),
+        "shape": column([crops.shape, [0], [0], crops.shape]),
     }
     features = encoder(batch)["features"]
     assert [bool(each) for each in features] == [True, False, False, False]

@@ -17,11 +17,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmarks.archives import write_archive
 from clip_core import CheckpointError, available_models, load
 from clip_core.model import CLIP, ModifiedResNet, VisionTransformer
 from clip_core.weights.build import read_checkpoint
 from clip_core.weights.registry import PUBLISHED
+from tests.archives import write_archive
 
 Weights = dict[str, torch.Tensor]
 

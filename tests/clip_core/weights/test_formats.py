@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, SiglipConfig, SiglipModel
 
-from benchmarks.archives import write_archive
 from clip_core import CLIP, CheckpointError, load, tokenize
 from clip_core.cli.main import main
 from clip_core.model import VisionTransformer
 from clip_core.weights.convert import convert
+from tests.archives import write_archive
 
 TEXTS = ["a dog", "a diagram of a heart, drawn by hand", "", "7 cats & 1 mouse"]
 BAR = 1e-5

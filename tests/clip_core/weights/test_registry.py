@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.archives import write_archive
 from clip_core import CLIP, DownloadError, load, tokenize
 from clip_core.model import ModifiedResNet, VisionTransformer, convert_weights
 from clip_core.weights import resolve as loading
 from clip_core.weights.download import sha256_of
 from clip_core.weights.registry import ADDRESS, PUBLISHED
 from clip_core.weights.resolve import find_on_disk, find_weights, weights_folder
+from tests.archives import write_archive
 
 NAME = "ViT-B/32"
 # Tables 19 and 20 of the paper: embed_dim, image tower, text width.

@@ -15,7 +15,7 @@ from PIL import Image
 from clip_core import ZeroShotClassifier
 from clip_core.batch.classify import Ranking
 from clip_core.batch.duplicates import find_near_copies
-from clip_core.batch.pipeline import run_squares
+from clip_core.batch.pipeline import encode_crops
 from ui.service import image_collection as album_module
 from ui.service.errors import QuestionError
 from ui.service.image_collection import ImageCollection, Picture, Progress
@@ -64,7 +64,7 @@ class Model:
 
     def __call__(self, batch: list[np.ndarray]) -> torch.Tensor:
         self.batches.append(len(batch))
-        return run_squares(self.classifier, batch)
+        return encode_crops(self.classifier, batch)
 
 
 def encode(
@@ -250,7 +250,7 @@ def test_stopped_in_a_batch_it_reports_that_batch(
 
     def run(batch: list[np.ndarray]) -> torch.Tensor:
         album.stopping = True
-        return run_squares(tiny, batch)
+        return encode_crops(tiny, batch)
 
     assert [progress.done for progress in album.encode(KIND, 64, run)] == [0, 6]
 

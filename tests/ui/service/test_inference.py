@@ -15,7 +15,7 @@ from prompts import TemplateError
 from ui.service.errors import IncompleteError, QuestionError, UnexpectedError
 from ui.service.inference import Inference, translate_errors
 from ui.service.model_pool import ModelPool
-from ui.service.question import Question, parse_question
+from ui.service.question import Question
 
 EXAMPLE = Path(__file__).parents[3] / "ui" / "examples" / "cat.jpg"
 TEMPLATE = "a photo of a {}."
@@ -28,7 +28,7 @@ def inference(models: ModelPool) -> Inference:
 
 @pytest.fixture
 def question(inference: Inference, photo: dict[str, Any]) -> Question:
-    return parse_question(photo, "cat, dog", TEMPLATE, inference.models.default)
+    return Question.parse(photo, "cat, dog", TEMPLATE, inference.models.default)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory")])
@@ -67,7 +67,7 @@ def test_a_bug_is_logged_and_is_not_the_visitors_mistake(
 
 def test_one_label_is_answered(inference: Inference, photo: dict[str, Any]) -> None:
     name = inference.models.default
-    scores = inference.score(parse_question(photo, "cat", TEMPLATE, name))
+    scores = inference.score(Question.parse(photo, "cat", TEMPLATE, name))
     assert scores.probabilities.tolist() == [1.0]
 
 
@@ -76,7 +76,7 @@ def test_the_label_above_77_tokens_is_named_with_its_count(
     template: str, inference: Inference, photo: dict[str, Any]
 ) -> None:
     long = "dog " * 80
-    asked = parse_question(photo, f"cat\n{long}\nfox", template, inference.models.default)
+    asked = Question.parse(photo, f"cat\n{long}\nfox", template, inference.models.default)
     with pytest.raises(QuestionError) as caught:
         inference.score(asked)
     message = str(caught.value)
@@ -90,16 +90,16 @@ def test_the_label_above_77_tokens_is_named_with_its_count(
 
 def test_77_tokens_are_read(inference: Inference, photo: dict[str, Any]) -> None:
     name = inference.models.default
-    asked = parse_question(photo, ["dog " * 75, "cat"], "{}", name)
+    asked = Question.parse(photo, ["dog " * 75, "cat"], "{}", name)
     assert len(inference.score(asked).labels) == 2
     with pytest.raises(QuestionError, match="has 78 tokens"):
-        inference.score(parse_question(photo, ["dog " * 76, "cat"], "{}", name))
+        inference.score(Question.parse(photo, ["dog " * 76, "cat"], "{}", name))
 
 
 def test_unknown_model_names_those_there_are(inference: Inference, photo: dict[str, Any]) -> None:
     sentence = "^There is no model 'ViT' here: choose one of bundled, "
     with pytest.raises(QuestionError, match=sentence):
-        inference.score(parse_question(photo, "cat, dog", TEMPLATE, "ViT"))
+        inference.score(Question.parse(photo, "cat, dog", TEMPLATE, "ViT"))
     with pytest.raises(QuestionError, match=sentence):
         inference.crops("ViT", photo)
 
@@ -118,7 +118,7 @@ def test_a_broken_picture(data: bytes, sentence: str, inference: Inference, tmp_
     image = {"path": str(path), "orig_name": "broken.jpg"}
     for question in (
         lambda: inference.score(
-            parse_question(image, "cat, dog", TEMPLATE, inference.models.default)
+            Question.parse(image, "cat, dog", TEMPLATE, inference.models.default)
         ),
         lambda: inference.crops(inference.models.default, image),
     ):
@@ -131,7 +131,7 @@ def test_a_truncated_picture(inference: Inference, photo: dict[str, Any]) -> Non
     whole = Path(photo["path"]).read_bytes()
     Path(photo["path"]).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(QuestionError, match="This picture is broken"):
-        inference.score(parse_question(photo, "cat, dog", TEMPLATE, inference.models.default))
+        inference.score(Question.parse(photo, "cat, dog", TEMPLATE, inference.models.default))
 
 
 def test_a_picture_that_is_gone_does_not_show_where_it_was(
@@ -141,7 +141,7 @@ def test_a_picture_that_is_gone_does_not_show_where_it_was(
     Path(photo["path"]).unlink()
     for question in (
         lambda: inference.score(
-            parse_question(photo, "cat, dog", TEMPLATE, inference.models.default)
+            Question.parse(photo, "cat, dog", TEMPLATE, inference.models.default)
         ),
         lambda: inference.crops(inference.models.default, photo),
     ):
@@ -161,7 +161,7 @@ def test_the_framing_reaches_the_model(inference: Inference) -> None:
     cat = {"path": str(Path(__file__).parents[3] / "ui/examples/cat.jpg")}
     answers = {
         framing: inference.score(
-            parse_question(cat, "cat, dog", TEMPLATE, inference.models.default, framing)
+            Question.parse(cat, "cat, dog", TEMPLATE, inference.models.default, framing)
         )
         for framing in ("best", "crop", "pad", "squash", "crops")
     }
@@ -191,7 +191,7 @@ def test_a_heat_map_for_each_label(inference: Inference, question: Question) -> 
 
 
 def test_hints_come_from_the_model(inference: Inference, photo: dict[str, Any]) -> None:
-    asked = parse_question(photo, "no cat, dog", TEMPLATE, inference.models.default)
+    asked = Question.parse(photo, "no cat, dog", TEMPLATE, inference.models.default)
     hints = inference.hints(asked, inference.score(asked))
     assert any("hardly reads the denial" in hint for hint in hints)
 
@@ -199,7 +199,7 @@ def test_hints_come_from_the_model(inference: Inference, photo: dict[str, Any]) 
 def test_images_are_compared_with_the_first_questions_texts(
     inference: Inference, question: Question
 ) -> None:
-    other = parse_question({"path": str(EXAMPLE)}, "cat, dog", TEMPLATE, question.model)
+    other = Question.parse({"path": str(EXAMPLE)}, "cat, dog", TEMPLATE, question.model)
     found = inference.similarity([question, other])
     assert found.logits.shape == (2, 2)
     np.testing.assert_allclose(found.logits[0], inference.score(question).logits, rtol=1e-4)

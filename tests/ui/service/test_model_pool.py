@@ -16,13 +16,13 @@ from typing import Any, BinaryIO
 import pytest
 
 import ui.service.model_pool
-from benchmarks.archives import write_archive
 from clip_core import CLIP, CheckpointError, ZeroShotClassifier
 from clip_core.inference import cgroup
 from clip_core.model import VisionTransformer
 from clip_core.weights import resolve as loading
 from clip_core.weights.download import sha256_of
 from clip_core.weights.registry import PUBLISHED
+from tests.archives import write_archive
 from ui.service.errors import QuestionError
 from ui.service.memory import default_budget, free_memory, parse_bytes
 from ui.service.model_pool import ALWAYS, PUBLISHED_DEFAULT, ModelPool, NotReadyError, describe

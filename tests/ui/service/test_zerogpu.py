@@ -42,7 +42,7 @@ START = """
 import json, sys, threading
 import app
 import gradio as gr
-import ui.tabs.classify, ui.service.model_pool, ui.page, ui.server.lifecycle, ui.service.zerogpu
+import ui.server.launch, ui.server.lifecycle, ui.service.model_pool, ui.service.zerogpu
 
 started = {}
 
@@ -59,13 +59,13 @@ def note_thread(*arguments, **options):
 
 ui.service.model_pool.ZeroShotClassifier = note_thread
 models = []
-build_page = app.build_page
+build_page = ui.server.launch.build_page
 
-def keep_models(given, queue_size):
-    models.append(given)
-    return build_page(given, queue_size)
+def keep_models(given, *arguments):
+    models.append(getattr(given, "models", given))
+    return build_page(given, *arguments)
 
-app.build_page = keep_models
+ui.server.launch.build_page = keep_models
 gr.Blocks.launch = launch
 ui.server.lifecycle.Server.wait_for_the_end = lambda server: None
 app.main(["--model", sys.argv[1], "--device", "cpu"])
@@ -126,8 +126,8 @@ def test_on_zerogpu_the_answer_is_marked_and_the_model_loads_first(
     found = start(tiny_model, spaces, SPACES_ZERO_GPU="true")
     assert found["spaces"]["torch_was_there"] is False
     # one marked function, and no longer a share of a visitor's quota than an answer needs
-    assert found["spaces"]["marked"][:1] == [["answer_question", 15]]
-    assert found["spaces"]["calls"] == ["answer_question", "answer_question"]
+    assert ["_compute", 15] in found["spaces"]["marked"]
+    assert found["spaces"]["calls"] == ["_compute", "_compute"]
     # our sentences come back whole, though errors don't
     assert "reads at most 77: shorten it" in found["sentence"]
     # their stand-in for CUDA is there in the main thread alone

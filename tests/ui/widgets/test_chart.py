@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from clip_core import NoneOfThese, Scores
-from ui.widgets.chart import TABLE_HEADERS, draw_chart, format_share, say, to_table
+from ui.service.export import TABLE_HEADERS, to_table
+from ui.widgets.chart import draw_chart, format_share, say
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",

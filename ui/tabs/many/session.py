@@ -14,7 +14,7 @@ from gradio.components import Component
 from torch import Tensor
 
 from clip_core.batch.inputs import PICTURE_SUFFIXES
-from clip_core.batch.pipeline import run_squares
+from clip_core.batch.pipeline import encode_crops
 from ui.service.errors import IncompleteError, QuestionError
 from ui.service.image_collection import NO_PICTURES, STOPPED, ImageCollection, Kind, Progress
 from ui.service.limits import LIMITS
@@ -96,7 +96,7 @@ class ManyParts:
         @on_gpu
         def run(kind: Kind, batch: list[np.ndarray]) -> Tensor:
             with models.use(kind[0]) as classifier:
-                return run_squares(classifier, batch, appearance=kind[2]).cpu()
+                return encode_crops(classifier, batch, appearance=kind[2]).cpu()
 
         self._run = run
 

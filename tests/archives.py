@@ -1,4 +1,4 @@
-"""Archives in the published format, of random weights: what is measured and tested on."""
+"""Writer of TorchScript archives in the published format, from a model with random weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from clip_core.model import CLIP, VisionTransformer, convert_weights
+from clip_core.model import CLIP, convert_weights
 
 
 class Holder(nn.Module):
@@ -43,10 +43,3 @@ def write_archive(path: Path, model: CLIP) -> dict[str, Tensor]:
         warnings.simplefilter("ignore")
         torch.jit.save(torch.jit.script(Holder(model.state_dict() | integers)), path)
     return model.state_dict()
-
-
-def large_vit() -> CLIP:
-    """A model of ViT-L/14's shape with random weights (1.71 GB in float32)."""
-    torch.manual_seed(0)
-    tower = VisionTransformer(224, 14, 1024, 24, 16, 768)
-    return CLIP(768, tower, 77, 49408, 768, 12, 12).eval()

@@ -31,18 +31,23 @@ from torch import Tensor
 from clip_core.errors import StoreError
 from clip_core.files import atomic_write, reason_of
 
+from .database import (
+    LOG_RESERVE,
+    PAGE_BYTES,
+    is_full,
+    is_of_damage,
+    open_database,
+    remove_database,
+)
+
 FILE = "features.sqlite3"
-PAGE_BYTES = 32_768  # holds 30 rows of 256 float32, or 7 of 1,024, with little space left over
-# The write-ahead log is emptied beyond the first size. It may grow by one transaction's pages
-# meanwhile, hence the second, which a bounded store leaves for it.
-LOG_BYTES, LOG_RESERVE = 4 << 20, 16 << 20
-ROWS_AT_ONCE = 128  # in one transaction
+CACHE_BYTES = 64 << 20  # memory for pages: holds the index of a million features
+ROWS_WITHIN_BOUND = 128  # in one transaction of a bounded store
 KEYS_AT_ONCE = 500  # in one query: older SQLite takes 999 parameters at most
 SECONDS_BETWEEN_FLUSHES = 1.0  # the most work, in time, that a kill may cost
 ROWS_IN_MEMORY = 4096  # written at once when so many wait
 SECONDS_TO_WAIT = 60.0  # for another process that writes
 SECONDS_BETWEEN_USES = 86_400  # the time of a row's last use is noted to the day
-SQLITE_ERROR = 1  # the code for what SQLite can't interpret
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS features "
@@ -195,9 +200,11 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         noted = [(stat, zlib.crc32(stat + key), key) for stat, key in (files or {}).items()]
         if not rows and not noted:
             return
+        # A large transaction writes each page of the index once, but lets the log grow
+        step = ROWS_WITHIN_BOUND if self._max_bytes is not None else max(len(rows), 1)
         with self._opened(writing=True) as database:
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                self._insert(database, rows[start : start + ROWS_AT_ONCE])
+            for start in range(0, len(rows), step):
+                self._insert(database, rows[start : start + step])
             with database:
                 database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", noted)
 
@@ -209,8 +216,8 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         if not other.is_file():
             raise StoreError(f"There are no features in {str(other)!r}.")
         with self._opened(writing=True) as database:
-            database.execute("ATTACH ? AS other", (str(other),))
             try:
+                database.execute("ATTACH ? AS other", (str(other),))
                 with database:
                     database.execute(
                         "INSERT OR IGNORE INTO features SELECT * FROM other.features "
@@ -219,7 +226,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
                     )
                     database.execute("INSERT OR IGNORE INTO files SELECT * FROM other.files")
             except sqlite3.DatabaseError as error:
-                if not _is_of_damage(error):
+                if not is_of_damage(error):
                     raise
                 raise StoreError(
                     f"The features in {str(other)!r} can't be read: {error}."
@@ -269,18 +276,24 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
                     database.executemany(insert, [(number, *row) for number, row in numbered])
                 return
             except sqlite3.OperationalError as error:
-                if self._max_bytes is None or not _is_full(error) or share == 16:
+                if self._max_bytes is None or not is_full(error) or share == 16:
                     raise
 
     def _verify(self) -> None:
         """Reads everything once, and deletes features that are not as they were written."""
         with self._opened() as database:
-            query = "SELECT rowid, key, checksum, used, vector FROM features"
-            damaged = [
-                (number,)
-                for number, *row in database.execute(query)
-                if not _is_whole(tuple(row)) or len(row[-1]) != 4 * self.dimensions
-            ]
+            (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            in_table = in_index = 0
+            damaged = []
+            query = "SELECT rowid, key, checksum, used, vector FROM features NOT INDEXED"
+            for number, key, *rest in database.execute(query):
+                in_table ^= hash((number, key))
+                if not _is_whole((key, *rest)) or len(rest[-1]) != 4 * self.dimensions:
+                    damaged.append((number,))
+            for entry in database.execute("SELECT rowid, key FROM features ORDER BY key"):
+                in_index ^= hash(entry)
+            if state != b"ok" or in_table != in_index:
+                raise sqlite3.DatabaseError("The database has damaged pages.")
             if damaged:
                 with database:
                     database.executemany("DELETE FROM features WHERE rowid = ?", damaged)
@@ -298,7 +311,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
                 yield self._connect()
             except (sqlite3.Error, OSError) as error:
                 self._disconnect()
-                if _is_of_damage(error):
+                if is_of_damage(error):
                     with suppress(sqlite3.Error, OSError):
                         self._replace()
                         said = f"The features in {str(self.path)!r} were damaged: start again."
@@ -308,7 +321,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
     def _sentence(self, error: Exception, writing: bool) -> str:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         with suppress(OSError):
-            if _is_full(error) or shutil.disk_usage(self.folder).free < 2 * PAGE_BYTES:
+            if is_full(error) or shutil.disk_usage(self.folder).free < 2 * PAGE_BYTES:
                 reason = os.strerror(errno.ENOSPC)
         if writing:
             return (
@@ -327,8 +340,10 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             self._process = os.getpid()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._inode = self.path.stat().st_ino if self.path.exists() else 0
-            database = _open(self.path, self._seconds_to_wait)
-            if self._max_bytes is not None:
+            database = open_database(self.path, SCHEMA, self._seconds_to_wait)
+            if self._max_bytes is None:
+                database.execute(f"PRAGMA cache_size = {-CACHE_BYTES // 1024}")
+            else:
                 pages = (self._max_bytes - LOG_RESERVE) // PAGE_BYTES
                 database.execute(f"PRAGMA max_page_count = {pages}")
                 database.execute("CREATE INDEX IF NOT EXISTS by_use ON features (used)")
@@ -345,12 +360,12 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         if self._inode and self.path.stat().st_ino != self._inode:
             return  # another process has done so
         with atomic_write(self.path) as fresh:
-            _remove(fresh)
-            with closing(_open(fresh, self._seconds_to_wait)) as database, database:
+            remove_database(fresh)
+            with closing(open_database(fresh, SCHEMA, self._seconds_to_wait)) as database, database:
                 insert = "INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)"
                 for order in ("ASC", "DESC"):  # from either end, as far as the damage
                     database.executemany(insert, self._readable_rows(order))
-            _remove(self.path)
+            remove_database(self.path)
 
     def _readable_rows(self, order: str) -> Iterator[Row]:
         query = f"SELECT key, checksum, used, vector FROM features ORDER BY rowid {order}"
@@ -359,34 +374,8 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             yield from filter(_is_whole, database.execute(query))
 
 
-def _open(path: Path, seconds_to_wait: float) -> sqlite3.Connection:
-    database = sqlite3.connect(
-        path, timeout=seconds_to_wait, isolation_level="IMMEDIATE", check_same_thread=False
-    )
-    try:
-        database.text_factory = bytes  # whatever type a flipped bit gives to a column
-        database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        with suppress(sqlite3.OperationalError):  # another process opens it, and sets the same
-            database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")  # whole after a power cut, perhaps older
-        database.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // PAGE_BYTES}")
-        database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-        for table in SCHEMA:
-            database.execute(table)
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database
-
-
 def _has(database: sqlite3.Connection, key: bytes) -> bool:
     return bool(database.execute("SELECT 1 FROM features WHERE key = ?", (key,)).fetchone())
-
-
-def _remove(path: Path) -> None:
-    """Removes a database with its log, which must not meet another file than its own."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _is_whole(row: Row) -> bool:
@@ -394,16 +383,3 @@ def _is_whole(row: Row) -> bool:
     # SQLite's columns take any type, and a flipped bit may change it
     of_right_types = isinstance(key, bytes) and isinstance(used, int) and isinstance(vector, bytes)
     return of_right_types and zlib.crc32(vector, zlib.crc32(key)) == checksum
-
-
-def _is_full(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and "is full" in str(error)
-
-
-def _is_of_damage(error: Exception) -> bool:
-    # Subclasses of DatabaseError mean other trouble, except for columns or a format that are not
-    # those that were written
-    return type(error) is sqlite3.DatabaseError or (
-        isinstance(error, sqlite3.OperationalError)
-        and getattr(error, "sqlite_errorcode", None) == SQLITE_ERROR  # Python 3.10 has no codes
-    )

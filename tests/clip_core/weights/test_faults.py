@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from clip_core import CLIP, ZeroShotClassifier
-from clip_core.inference import text_store
-from clip_core.inference.text_store import FILE, TextStore
+from clip_core.inference import feature_store, text_features
+from clip_core.inference.text_features import FILE, TextFeatures
 from clip_core.model import VisionTransformer
 from clip_core.weights.download import download
 from tests.dying import dying
@@ -57,11 +57,11 @@ from pathlib import Path
 import torch
 from clip_core import CLIP
 from clip_core.model import VisionTransformer
-from clip_core.inference.text_store import TextStore
+from clip_core.inference.text_features import TextFeatures
 torch.manual_seed(0)
 model = CLIP(8, VisionTransformer(32, 16, 64, 1, 1, 8), 77, 100, 64, 1, 1)
 def work(folder, first):
-    store = TextStore(Path(folder), model)
+    store = TextFeatures(Path(folder), model)
     for number in range(first, first + 1_000_000, 20):
         store.put({(f"label {n}",): torch.full((8,), float(n)) for n in range(number, number + 20)})
         print(number + 20, flush=True)
@@ -86,9 +86,8 @@ def kept_rows(count: int) -> dict[tuple[str, ...], torch.Tensor]:
     return {label(number): row(number) for number in range(count)}
 
 
-def close(store: TextStore) -> None:
-    assert store._connection is not None
-    store._connection.close()
+def close(store: TextFeatures) -> None:
+    store._store.close()
 
 
 def test_a_download_killed_again_and_again_begins_once(tmp_path: Path) -> None:
@@ -178,7 +177,7 @@ def test_labels_put_before_a_kill_are_kept(tmp_path: Path, model: CLIP) -> None:
             assert ended.was_killed
             count = int(ended.said[-1]) if ended.said else count
             some = range(max(0, count - 1000), count)
-            found = TextStore(tmp_path, model).get(list(map(label, some)))
+            found = TextFeatures(tmp_path, model).get(list(map(label, some)))
             assert len(found) == len(some)
             assert all(torch.equal(found[label(n)], row(n)) for n in some)
     assert count > 0
@@ -187,7 +186,7 @@ def test_labels_put_before_a_kill_are_kept(tmp_path: Path, model: CLIP) -> None:
 def test_a_flipped_bit_gives_no_wrong_answer_and_is_made_good(tmp_path: Path, model: CLIP) -> None:
     """In a row, a page, the header: what is found is right, and what is put again is there."""
     kept = kept_rows(60)
-    store = TextStore(tmp_path, model)
+    store = TextFeatures(tmp_path, model)
     store.put(kept)
     close(store)
     file, chance, lost = tmp_path / FILE, random.Random(4), 0
@@ -200,7 +199,7 @@ def test_a_flipped_bit_gives_no_wrong_answer_and_is_made_good(tmp_path: Path, mo
         data = bytearray(whole)
         data[at] ^= 1 << chance.randrange(8)
         file.write_bytes(data)
-        store = TextStore(tmp_path, model)
+        store = TextFeatures(tmp_path, model)
         found = store.get(list(kept))
         assert all(torch.equal(found[texts], kept[texts]) for texts in found), at
         lost += len(found) < len(kept)
@@ -214,19 +213,19 @@ def test_a_flipped_bit_gives_no_wrong_answer_and_is_made_good(tmp_path: Path, mo
     assert lost > FLIPS / 20
 
 
-@pytest.mark.parametrize("column", ["features", "checksum", "used"])
+@pytest.mark.parametrize("column", ["vector", "checksum", "used"])
 @pytest.mark.parametrize("value", ["NULL", "'text'", "1.5"])
 def test_a_column_of_another_kind_counts_as_missing(
     tmp_path: Path, model: CLIP, column: str, value: str
 ) -> None:
     kept = kept_rows(2)
-    store = TextStore(tmp_path, model)
+    store = TextFeatures(tmp_path, model)
     store.put(kept)
     close(store)
     with sqlite3.connect(tmp_path / FILE) as database:
-        database.execute(f"UPDATE texts SET {column} = {value}")
+        database.execute(f"UPDATE features SET {column} = {value}")
     database.close()
-    store = TextStore(tmp_path, model)
+    store = TextFeatures(tmp_path, model)
     assert store.get(list(kept)) == {}
     store.put(kept)
     assert len(store.get(list(kept))) == 2
@@ -237,7 +236,7 @@ def test_a_file_that_makes_no_sense_is_replaced(tmp_path: Path, model: CLIP, har
     if sys.version_info < (3, 11):
         pytest.skip("SQLite's codes are not told")
     kept = kept_rows(2)
-    store = TextStore(tmp_path, model)
+    store = TextFeatures(tmp_path, model)
     store.put(kept)
     close(store)
     data = bytearray((tmp_path / FILE).read_bytes())
@@ -246,7 +245,7 @@ def test_a_file_that_makes_no_sense_is_replaced(tmp_path: Path, model: CLIP, har
     else:
         data = data.replace(b"checksum INTEGER", b"chacksum INTEGER")
     (tmp_path / FILE).write_bytes(data)
-    store = TextStore(tmp_path, model)
+    store = TextFeatures(tmp_path, model)
     assert store.get(list(kept)) == {}
     store.put(kept)
     assert len(store.get(list(kept))) == 2
@@ -256,7 +255,7 @@ def test_labels_on_a_full_disk(
     model: CLIP, mounted: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     disk = mounted("size=1m")
-    store = TextStore(disk, model)
+    store = TextFeatures(disk, model)
     store.put(kept := kept_rows(100))
     with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
         while file.write(bytes(4096)):
@@ -275,18 +274,22 @@ def test_labels_on_a_full_disk(
 def test_labels_after_a_clock_was_set_back(
     tmp_path: Path, model: CLIP, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_store, "MAX_ROWS", 40)
-    monkeypatch.setattr(text_store, "DROPPED_AT_ONCE", 10)
+    bound = feature_store.LOG_RESERVE + 8 * feature_store.PAGE_BYTES
+    monkeypatch.setattr(text_features, "MAX_BYTES", bound)
     clock = [2_000_000_000]
-    monkeypatch.setattr(text_store.time, "time", lambda: clock[0])
-    store = TextStore(tmp_path, model)
-    store.put(kept_rows(40))
+    monkeypatch.setattr(feature_store.time, "time", lambda: clock[0])
+    store = TextFeatures(tmp_path, model)
+    store.put(future := kept_rows(2000))  # more than there is room for
     clock[0] -= 365 * 86_400
-    for first in (100, 120):  # nobody asks for those of the future any more
+    assert 200 < len(store.get(list(future))) < 2000
+    clock[0] -= 86_400  # so that those are of the future again
+    for first in range(10_000, 12_000, 20):  # nobody asks for those of the future any more
         store.put({label(n): row(n) for n in range(first, first + 20)})
         clock[0] += 1
-    assert len(store.get([label(n) for n in range(100, 120)])) == 10
-    assert len(store.get([label(n) for n in range(120, 140)])) == 20
+    found = store.get([label(n) for n in range(10_000, 12_000)])
+    assert 200 < len(found) < 2000
+    assert label(11_999) in found
+    assert store.get(list(future)) == {}
 
 
 def test_in_a_home_that_can_not_be_written(mounted: Callable[[str], Path]) -> None:

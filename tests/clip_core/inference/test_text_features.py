@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from clip_core import CLIP, ZeroShotClassifier
-from clip_core.inference import text_store
-from clip_core.inference.text_store import FILE, TextStore, text_digest
+from clip_core.inference import feature_store, text_features
+from clip_core.inference.fingerprint import text_fingerprint
+from clip_core.inference.text_features import FILE, TextFeatures
 from clip_core.model import VisionTransformer
 
 LABELS = ["cat", "dog", "a horse = ; drop table texts"]
@@ -79,36 +80,24 @@ def test_what_was_typed_can_not_be_read(tiny_model: Path, tmp_path: Path) -> Non
 
 def test_a_model_has_its_own(model: CLIP, tmp_path: Path) -> None:
     kept = features(3)
-    TextStore(tmp_path, model).put(kept)
-    assert len(TextStore(tmp_path, model).get(list(kept))) == 3
+    TextFeatures(tmp_path, model).put(kept)
+    assert len(TextFeatures(tmp_path, model).get(list(kept))) == 3
     with torch.no_grad():
         model.ln_final.bias[0] += 1
-    assert TextStore(tmp_path, model).get(list(kept)) == {}
+    assert TextFeatures(tmp_path, model).get(list(kept)) == {}
     gelu = CLIP(8, VisionTransformer(32, 16, 64, 1, 1, 8), 77, 100, 64, 1, 1, "gelu")
     gelu.load_state_dict(model.state_dict())
-    assert text_digest(gelu) != text_digest(model)
-
-
-def test_a_copy_of_the_process_opens_the_file_itself(
-    model: CLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = features(3)
-    store = TextStore(tmp_path, model)
-    store.put(kept)
-    inherited = store._connection
-    monkeypatch.setattr(text_store.os, "getpid", lambda: -1)
-    assert len(store.get(list(kept))) == 3
-    assert store._connection is not inherited
+    assert text_fingerprint(gelu) != text_fingerprint(model)
 
 
 def test_a_damaged_row_is_missing_and_made_again(model: CLIP, tmp_path: Path) -> None:
     kept = features(3)
-    TextStore(tmp_path, model).put(kept)
+    TextFeatures(tmp_path, model).put(kept)
     with sqlite3.connect(tmp_path / FILE) as database:
-        (key,) = database.execute("SELECT key FROM texts LIMIT 1").fetchone()
-        database.execute("UPDATE texts SET features = zeroblob(32) WHERE key = ?", (key,))
+        (key,) = database.execute("SELECT key FROM features LIMIT 1").fetchone()
+        database.execute("UPDATE features SET vector = zeroblob(32) WHERE key = ?", (key,))
     database.close()
-    store = TextStore(tmp_path, model)
+    store = TextFeatures(tmp_path, model)
     assert len(store.get(list(kept))) == 2
     store.put(kept)
     found = store.get(list(kept))
@@ -118,21 +107,34 @@ def test_a_damaged_row_is_missing_and_made_again(model: CLIP, tmp_path: Path) ->
 def test_it_is_bounded_and_the_oldest_go(
     model: CLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_store, "MAX_ROWS", 100)
-    monkeypatch.setattr(text_store, "DROPPED_AT_ONCE", 10)
-    store = TextStore(tmp_path, model)
+    bound = feature_store.LOG_RESERVE + 64 * feature_store.PAGE_BYTES
+    monkeypatch.setattr(text_features, "MAX_BYTES", bound)
+    store = TextFeatures(tmp_path, model)
     clock = [1_000_000]
-    monkeypatch.setattr(text_store.time, "time", lambda: clock[0])
-    store.put(old := features(60))
+    monkeypatch.setattr(feature_store.time, "time", lambda: clock[0])
+
+    def rows() -> int:
+        with sqlite3.connect(tmp_path / FILE) as database:
+            (count,) = database.execute("SELECT COUNT(*) FROM features").fetchone()
+        database.close()
+        return count
+
+    store.put(old := features(1000))
     clock[0] += 10 * 86_400
-    store.put(features(40, start=60))
-    assert len(store.get(list(old)[:5])) == 5  # used again: they stay
-    store.put(new := features(5, start=100))
-    assert len(store.get(list(new))) == 5
+    count = 1000
+    while rows() == count:  # until there is no room for more
+        assert len(store.get(list(old)[:5])) == 5  # used again: they stay
+        store.put(features(100, start=count))
+        count += 100
+    assert 5000 < rows() < count
+    store.put(new := features(20, start=count))
+    assert len(store.get(list(new))) == 20
     assert len(store.get(list(old)[:5])) == 5
-    with sqlite3.connect(tmp_path / FILE) as database:
-        assert database.execute("SELECT COUNT(*) FROM texts").fetchone() == (90,)
-    database.close()
+    assert len(store.get(list(old)[5:])) < 995
+    clock[0] += 1
+    store.put(features(2 * count, start=count + 20))
+    assert store.get([*old, *new]) == {}
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= bound
 
 
 @pytest.mark.parametrize("harm", ["junk", "folder", "file for a folder"])

@@ -1,4 +1,4 @@
-"""Pictures -> the label that fits each best: from features, a batch at a time, all at once.
+"""Classification of many images, a batch of features at a time.
 
 The same arithmetic as `ZeroShotClassifier.score`, over many rows.
 """
@@ -20,7 +20,7 @@ from clip_core.open_set import judge_each
 
 from .pipeline import Embedding
 
-ROWS = 1024  # that are scored at once
+ROWS = 1024  # scored at once
 COLUMNS = {
     "picture": pa.string(),
     "label": pa.string(),
@@ -32,16 +32,15 @@ COLUMNS = {
     "is_none": pa.bool_(),
     "sha256": pa.string(),
 }
-ERROR_COLUMNS = {"picture": pa.string(), "problem": pa.string()}
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well labels fit N pictures. Arrays are in the order of the pictures.
+    """Scores of labels for N images.
 
-    probabilities: float32 [N, labels]; cosine_similarities: the same; none_of_these: float32 [N],
-    the chance that no label fits, and is_none: bool [N], whether it is taken for so; both None
-    where nothing was fitted for the model.
+    probabilities, cosine_similarities: float32 [N, labels]. none_of_these: float32 [N], the chance
+    that no label fits; is_none: bool [N], whether it is judged so; both None for a model without a
+    calibration.
     """
 
     labels: tuple[str, ...]
@@ -51,7 +50,7 @@ class Ranking:
     is_none: np.ndarray | None
 
     def order(self) -> np.ndarray:
-        """Label numbers [N, 2]: the best of each picture and the second, -1 where there is none."""
+        """Label numbers [N, 2]: the best of each image and the second, or -1 with one label."""
         best = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :2]
         if best.shape[1] < 2:
             best = np.concatenate([best, np.full_like(best, -1)], axis=1)
@@ -65,7 +64,7 @@ def rank(
     text_features: Tensor,
     labels: Sequence[str],
 ) -> Ranking:
-    """How well labels fit pictures: features [N, D] and [labels, D], normalised float32."""
+    """Scores labels for images: features [N, D] and [labels, D], normalised float32."""
     image_features = image_features.to(text_features.device)
     cosines = image_features @ text_features.T
     logits = cosines * classifier.model.logit_scale.exp().float()
@@ -84,10 +83,10 @@ def sort(
     labels: Sequence[str],
     prompts: Sequence[Sequence[str]],
 ) -> Iterator[tuple[list[Embedding], Ranking]]:
-    """Scores pictures as they come, at most `ROWS` at once; those with a problem are passed on too.
+    """Scores images as they come, at most `ROWS` at once; those with an error are passed on too.
 
     prompts: one or more texts for each label, as for `ZeroShotClassifier.score`. The ranking has a
-    row for each picture that has features, in order.
+    row for each image that has features, in order.
     """
     text_features = classifier.label_features(prompts)
     stream = iter(encoded)
@@ -104,24 +103,24 @@ def to_columns(
 
     each_label: those of `score_columns` too.
     """
-    read = [row for row in rows if row.features is not None]
+    scored = [row for row in rows if row.features is not None]
     order = ranking.order()
     best, second = order[:, 0], order[:, 1]
-    at = np.arange(len(read))
+    here = np.arange(len(scored))
     only_one = len(ranking.labels) < 2
     none, is_none = ranking.none_of_these, ranking.is_none
     columns: dict[str, list[Any]] = {
-        "picture": [row.item.name for row in read],
+        "picture": [row.item.name for row in scored],
         "label": [ranking.labels[i] for i in best],
-        "probability": ranking.probabilities[at, best].tolist(),
-        "cosine_similarity": ranking.cosine_similarities[at, best].tolist(),
+        "probability": ranking.probabilities[here, best].tolist(),
+        "cosine_similarity": ranking.cosine_similarities[here, best].tolist(),
         "second_label": [None if only_one else ranking.labels[i] for i in second],
         "second_probability": (
-            [None] * len(read) if only_one else ranking.probabilities[at, second].tolist()
+            [None] * len(scored) if only_one else ranking.probabilities[here, second].tolist()
         ),
-        "none_of_these": [None] * len(read) if none is None else none.tolist(),
-        "is_none": [None] * len(read) if is_none is None else is_none.tolist(),
-        "sha256": [row.content.hex() if row.content else None for row in read],
+        "none_of_these": [None] * len(scored) if none is None else none.tolist(),
+        "is_none": [None] * len(scored) if is_none is None else is_none.tolist(),
+        "sha256": [row.content.hex() if row.content else None for row in scored],
     }
     if each_label:
         for number, name in enumerate(score_columns(ranking.labels)):

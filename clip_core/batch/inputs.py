@@ -1,7 +1,7 @@
-"""Which pictures are meant: folders, files, globs, archives and lists -> sources, in a fixed order.
+"""Inputs of a run: folders, files, globs, archives and lists, expanded to items in a fixed order.
 
-Nothing is opened here but what holds the names. What can't be looked into is a source with a
-problem, so that it ends in the table of errors like a picture that can't be read.
+Only lists, folders and archives are opened here. A folder that can't be listed becomes an item with
+an error, so that it is reported like an image that can't be read.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from clip_core.errors import InputError
+from clip_core.files import reason_of
+
 PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"),
     *(".heic", ".heif", ".tif", ".tiff", ".bmp"),
 )
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LIST_SUFFIXES = (".txt", ".lst", ".list")
-MAX_FILE_BYTES = 500_000_000  # of one picture: what is larger is none, or meant to fill memory
-# What broken archives raise, whatever packed them
+MAX_FILE_BYTES = 500_000_000  # of one image: a larger file is none, or meant to fill the memory
+# Raised by broken archives of all kinds
 ARCHIVE_ERRORS = (
     *(OSError, EOFError, KeyError, zlib.error, lzma.LZMAError),
     *(zipfile.BadZipFile, tarfile.TarError, UnicodeDecodeError),
@@ -34,11 +37,11 @@ IN_ARCHIVE = "!/"  # between an archive's name and a member's
 
 @dataclass(frozen=True, slots=True)
 class InputItem:
-    """One picture that is meant.
+    """One image of the input.
 
-    name: what results call it: its path as text, in which bytes that are no UTF-8 stand as \\xff.
-    path: of the file, or of the archive that holds it. member: its name in the archive. problem:
-    why it can't be read, where that is known beforehand.
+    name: its path as text, for results; bytes that are not UTF-8 are written as \\xff. path: of the
+    file, or of the archive that holds it. member: its name in the archive. error: why it can't be
+    read, where that is known beforehand.
     """
 
     name: str
@@ -48,42 +51,42 @@ class InputItem:
 
 
 def find_inputs(inputs: Sequence[str | os.PathLike[str]]) -> list[InputItem]:
-    """The pictures that paths stand for, each path once, in an order that stays the same.
+    """The images that paths stand for, without duplicates, in a fixed order.
 
-    inputs: folders (looked through to their bottom, links to folders followed once, names that
-    begin with a dot passed over), pictures, globs, archives (zip and tar, compressed or not), and
-    lists (a path a line, or with NUL between, relative to the list). In folders and archives
-    pictures are known by their endings, in lists and among `inputs` anything is taken for one.
+    inputs: folders (recursively; each folder that links lead to is visited once, and names that
+    begin with a dot are skipped), images, globs, archives (zip and tar, compressed or not), and
+    lists (a path a line, or separated by NUL, relative to the list). In folders and archives images
+    are recognised by their endings; in lists and among `inputs` any file counts as one.
 
-    Raises ValueError, with one sentence, where nothing is found at all.
+    Raises InputError, with one sentence, where nothing is found, or an input can't be read.
     """
     found: dict[tuple[str, str | None], InputItem] = {}
     for each in inputs:
-        for source in _expand(os.fspath(each)):
-            found.setdefault((source.path, source.member), source)
+        for item in _expand(os.fspath(each)):
+            found.setdefault((item.path, item.member), item)
     if not found:
         said = ", ".join(repr(readable_path(os.fspath(each))) for each in inputs)
-        raise ValueError(f"No pictures in {said}: give a folder, pictures, a zip, or a list.")
+        raise InputError(f"No pictures in {said}: give a folder, pictures, a zip, or a list.")
     return list(found.values())
 
 
-def in_shard(source: InputItem, shard: int, shards: int) -> bool:
-    """Whether a source belongs to the part `shard` of 1 to `shards`, by a checksum of its name."""
-    return zlib.crc32(source.name.encode()) % shards == shard - 1
+def in_shard(item: InputItem, shard: int, shards: int) -> bool:
+    """Whether an item belongs to the part `shard` of 1 to `shards`, by a checksum of its name."""
+    return zlib.crc32(item.name.encode()) % shards == shard - 1
 
 
 def readable_path(path: str | bytes) -> str:
-    """A path as text that any file can hold: bytes that are no UTF-8 are written as \\xff."""
+    """A path as text that can be encoded: bytes that are not UTF-8 are written as \\xff."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_picture(name: str) -> bool:
-    """Whether a name ends as pictures' names do."""
+    """Whether a name has an image's ending."""
     return name.lower().endswith(PICTURE_SUFFIXES)
 
 
 def _expand(path: str) -> Iterator[InputItem]:
-    """One of the inputs -> its sources."""
+    """The items of one input."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -91,20 +94,20 @@ def _expand(path: str) -> Iterator[InputItem]:
         if not matches:
             missing = isinstance(error, FileNotFoundError | ValueError)
             reason = "there is no such file or folder" if missing else _reason(error)
-            raise ValueError(f"{readable_path(path)!r} can't be read: {reason}.") from error
+            raise InputError(f"{readable_path(path)!r} can't be read: {reason}.") from error
         for match in matches:
-            if os.path.isdir(match):  # a glob's folders hold what another level would match
+            if os.path.isdir(match):  # a glob means the files of one level
                 continue
             if os.path.exists(match):
                 yield from _expand(match)
-            else:  # a broken link, which reading it will say
+            else:  # a broken link: the loader will report it
                 yield InputItem(readable_path(match), match)
         return
     holds_others = path.lower().endswith((*ARCHIVE_SUFFIXES, *LIST_SUFFIXES))
     if stat.S_ISDIR(status.st_mode):
         yield from _walk(path)
     elif holds_others and not stat.S_ISREG(status.st_mode):  # opening a pipe may never end
-        raise ValueError(f"{readable_path(path)!r} is no file but a pipe or a device.")
+        raise InputError(f"{readable_path(path)!r} is no file but a pipe or a device.")
     elif path.lower().endswith(ARCHIVE_SUFFIXES):
         yield from _members(path)
     elif path.lower().endswith(LIST_SUFFIXES):
@@ -114,14 +117,14 @@ def _expand(path: str) -> Iterator[InputItem]:
 
 
 def _walk(top: str) -> Iterator[InputItem]:
-    """The pictures below a folder: a folder's own first, by name, then those of its subfolders."""
+    """The images below a folder: its own first, by name, then those of its subfolders."""
     seen: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:
         folder = waiting.pop()
         try:
             status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in seen:  # a link back up, or a second way in
+            if (status.st_dev, status.st_ino) in seen:  # a link to a folder that was visited
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as listing:
@@ -141,22 +144,19 @@ def _walk(top: str) -> Iterator[InputItem]:
 
 
 def _members(path: str) -> Iterator[InputItem]:
-    """The pictures in an archive, in its order."""
+    """The images in an archive, in its order."""
     try:
         for name, size in member_names(path):
-            source = InputItem(readable_path(path) + IN_ARCHIVE + _as_text(name), path, name)
-            if size > MAX_FILE_BYTES:
-                yield InputItem(source.name, path, name, too_large(size))
-            else:
-                yield source
+            error = too_large(size) if size > MAX_FILE_BYTES else None
+            yield InputItem(readable_path(path) + IN_ARCHIVE + _as_text(name), path, name, error)
     except ARCHIVE_ERRORS as error:
-        raise ValueError(
+        raise InputError(
             f"The archive {readable_path(path)!r} is broken or can't be read: {_reason(error)}."
         ) from error
 
 
 def member_names(path: str) -> Iterator[tuple[str, int]]:
-    """The pictures in an archive: their names in it and their sizes in bytes."""
+    """The images in an archive: their names in it and their sizes in bytes."""
     if path.lower().endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
             listed = [(info.filename, info.file_size) for info in archive.infolist()]
@@ -171,12 +171,12 @@ def member_names(path: str) -> Iterator[tuple[str, int]]:
 
 
 def _listed(path: str) -> Iterator[InputItem]:
-    """What a list names, whether it is there or not."""
+    """The items of a list, whether their files exist or not."""
     try:
         with open(path, "rb") as file:
             data = file.read(LONGEST_LIST)
     except OSError as error:
-        raise ValueError(
+        raise InputError(
             f"The list {readable_path(path)!r} can't be read: {_reason(error)}."
         ) from error
     lines: Iterable[bytes]
@@ -192,7 +192,7 @@ def _listed(path: str) -> Iterator[InputItem]:
 
 
 def too_large(size: int) -> str:
-    """Why a file of so many bytes is not read."""
+    """The sentence about a file of so many bytes, which is not read."""
     return (
         f"This file has {size / 1e6:,.0f} MB; at most {MAX_FILE_BYTES / 1e6:,.0f} MB are read: "
         "it is no picture, or has to be scaled down first."
@@ -202,7 +202,7 @@ def too_large(size: int) -> str:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads in a circle: reading it will say so
+    except OSError:  # a link in a circle: the loader will report it
         return False
 
 
@@ -211,8 +211,8 @@ def _as_text(name: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What the system says, without the path, which stands beside it."""
+    """Why something can't be read, to follow a colon; without the path, which precedes it."""
     if isinstance(error, UnicodeDecodeError):
         return "it holds a name that is no text"
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    said = reason_of(error) if isinstance(error, OSError) else str(error)
     return (said or type(error).__name__).rstrip(".").lower()

@@ -1,4 +1,4 @@
-"""A command's run: what it is asked to read, and the pictures on their way through a model."""
+"""Shared parts of the commands for many images: their options, and a run with its summary."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from tqdm import tqdm
 
 from clip_core.batch.feature_store import FeatureStore, open_store
 from clip_core.batch.inputs import InputItem, in_shard
-from clip_core.batch.outputs import check_outputs, errors_beside
 from clip_core.batch.pipeline import Embedding, default_workers, encode
-from clip_core.batch.tables import check_format
+from clip_core.batch.tables import check_format, check_outputs, errors_beside
 from clip_core.classifier import ZeroShotClassifier
 from clip_core.errors import InputError, TextTooLongError
 from clip_core.weights.resolve import weights_folder
 
 from .options import INTERRUPTED, add_framing_option, add_model_options
 
-LONGEST_SHOWN = 60  # letters of a text that is too long
+LONGEST_SHOWN = 60  # characters of a text that is too long
 
 
 @dataclass
 class BatchRun:
-    """Pictures on their way, and what became of them."""
+    """A run over images, and its counts. Iterating it encodes the images.
 
-    classifier: ZeroShotClassifier
-    sources: list[InputItem]
-    framing: str
+    errors: the images that could not be read. computed: how many were encoded in this run.
+    """
+
+    items: list[InputItem]
     store: FeatureStore
-    encoded: Iterable[Embedding] = ()
+    encoded: Iterable[Embedding]
     errors: list[Embedding] = field(default_factory=list)
     computed: int = 0
     started: float = field(default_factory=time.perf_counter)
 
     def __iter__(self) -> Iterator[Embedding]:
-        """The pictures that can be read, as they come; the others are noted."""
-        with tqdm(self.encoded, total=len(self.sources), unit=" pictures", smoothing=0.05) as bar:
+        """The images that can be read, in order, with a progress bar."""
+        with tqdm(self.encoded, total=len(self.items), unit=" pictures", smoothing=0.05) as bar:
             for each in bar:
                 if each.features is None:
                     self.errors.append(each)
@@ -51,9 +51,9 @@ class BatchRun:
                 yield each
 
     def exit_code(self) -> int:
-        """Says how it went, and returns the command's exit code."""
+        """Prints the summary, and returns the command's exit code."""
         seconds = time.perf_counter() - self.started
-        count = len(self.sources)
+        count = len(self.items)
         print(
             f"{count:,} pictures in {seconds:,.1f} s ({count / seconds:,.1f} a second): "
             f"{self.computed:,} encoded, "
@@ -76,7 +76,7 @@ def make_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def add_input_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Adds what to read and how: the pictures, --framing, --workers, --features and so on.
+    """Adds what to read and how: the images, --framing, --workers, --features and so on.
 
     several: whether --template and --model may be repeated.
     """
@@ -121,46 +121,27 @@ def add_input_options(parser: argparse.ArgumentParser, several: bool = False) ->
 def open_run(
     options: argparse.Namespace,
     classifier: ZeroShotClassifier,
-    sources: list[InputItem],
+    items: list[InputItem],
     appearance: bool = False,
 ) -> Iterator[BatchRun]:
-    """Sources on their way through a model. An interruption loses nothing that was computed.
-
-    appearance: see `encode`.
-    """
+    """A run over images; an interruption loses none of its features. appearance: see `encode`."""
     if options.shard:
-        shard, shards = options.shard
-        sources = [source for source in sources if in_shard(source, shard, shards)]
+        items = [item for item in items if in_shard(item, *options.shard)]
     if (options.workers or 0) < 0 or (options.batch_size or 1) < 1 or (options.ray or 1) < 1:
         raise InputError("--workers can't be below 0, --batch-size and --ray not below 1.")
     framing = options.framing or classifier.default_framing
     base = options.features or weights_folder() / "features"
     with open_store(base, classifier, framing, appearance) as store:
-        run = BatchRun(classifier, sources, framing, store)
+        end = (options.batch_size, appearance)
         if options.ray:
-            from clip_core.batch.ray_pipeline import encode_with_ray  # noqa: PLC0415  (optional, slow to import)
+            from clip_core.batch.ray_pipeline import encode_with_ray  # noqa: PLC0415  (optional)
 
-            run.encoded = encode_with_ray(
-                classifier,
-                options.model,
-                sources,
-                store,
-                framing,
-                options.ray,
-                options.batch_size,
-                appearance,
+            encoded = encode_with_ray(
+                classifier, options.model, items, store, framing, options.ray, *end
             )
         else:
-            run.encoded = encode(
-                classifier,
-                sources,
-                store,
-                framing,
-                options.workers,
-                options.batch_size,
-                appearance,
-            )
-        yield run
+            encoded = encode(classifier, items, store, framing, options.workers, *end)
+        yield BatchRun(items, store, encoded)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -170,23 +151,20 @@ def _shard(text: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def stack_features(run: BatchRun, pictures: Sequence[Embedding]) -> Tensor:
-    """The features [N, D] of pictures that a run gave; there are none where there are no sources.
+def stack_features(run: BatchRun, images: Sequence[Embedding]) -> Tensor:
+    """The features [N, D] of images of a run; [0, D] where the run had no items.
 
-    Raises InputError where there are sources and none can be read.
+    Raises InputError where it had items and none can be read.
     """
-    if run.sources and not pictures:
+    if run.items and not images:
         raise InputError("None of the pictures can be read.")
-    return run.store.gather([each.content for each in pictures if each.content is not None])
+    return run.store.gather([each.content for each in images if each.content is not None])
 
 
 def label_features(
     classifier: ZeroShotClassifier, labels: Sequence[str], prompts: Sequence[Sequence[str]]
 ) -> Tensor:
-    """As `ZeroShotClassifier.label_features`, for labels or phrases that a person gave.
-
-    Raises InputError, with one sentence that names the label, for one that is too long.
-    """
+    """As `ZeroShotClassifier.label_features`. Raises InputError that names a label too long."""
     try:
         return classifier.label_features(prompts)
     except TextTooLongError as error:
@@ -199,14 +177,13 @@ def label_features(
         ) from error
 
 
-def check_tables(
-    tables: dict[str, Path | None],
-    read: Sequence[str],
-    others: dict[str, Path | None] | None = None,
-) -> Path | None:
-    """Checks what a command would write; returns where pictures that can't be read are listed."""
+def check_tables(tables: dict[str, Path | None], read: Sequence[str]) -> Path | None:
+    """Checks a command's output tables; returns the path of the table of errors.
+
+    tables: by option; --errors may be missing, and lies beside --out then. read: the inputs.
+    """
     for path in filter(None, tables.values()):
         check_format(path)
     errors = tables.get("--errors") or errors_beside(tables["--out"])
-    check_outputs(tables | {"--errors": errors} | (others or {}), read)
+    check_outputs(tables | {"--errors": errors}, read)
     return errors

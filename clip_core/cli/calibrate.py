@@ -1,4 +1,4 @@
-"""The command `calibrate`: fits "none of these" to a model."""
+"""Command `calibrate`: fits "none of these" to a model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import sys
 from pathlib import Path
 
 from clip_core.batch.inputs import PICTURE_SUFFIXES
-from clip_core.cli.options import (
-    add_model_options,
-    make_classifier,
-    templates_for,
-)
+from clip_core.cli.options import add_model_options, make_classifier, templates_for
 from clip_core.evaluation.calibrate import calibrate, encode_pictures, find_pictures, half_of
 from clip_core.open_set import csls_score, own_background, write_fit
 from clip_core.weights.resolve import weights_folder

@@ -1,4 +1,4 @@
-"""The command without a name: how well each label fits each image."""
+"""The default command: scores each label against each image."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from clip_core.cli.options import (
     make_classifier,
     templates_for,
 )
+from clip_core.errors import InputError
 from prompts import fill_all
 
 
@@ -47,14 +48,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Pictures and labels, told apart by what is a file or is named like a picture."""
+    """Images and labels: the first label is no file, and has no image's ending."""
     count = 1
     while count < len(words) and (
         os.path.isfile(words[count]) or Path(words[count]).suffix.lower() in PICTURE_SUFFIXES
     ):
         count += 1
     if count == len(words):
-        raise ValueError("no labels: say at least one after the pictures.")
+        raise InputError("no labels: say at least one after the pictures.")
     return words[:count], list(dict.fromkeys(words[count:]))
 
 

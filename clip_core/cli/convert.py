@@ -1,4 +1,4 @@
-"""The command `convert`: any model file to safetensors."""
+"""Command `convert`: writes any model file as safetensors."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from clip_core.batch.inputs import find_inputs
-from clip_core.batch.outputs import open_table, write_errors
 from clip_core.batch.search import make_query, nearest
+from clip_core.batch.tables import open_table, write_errors
 from clip_core.errors import InputError
 from prompts import fill_all
 

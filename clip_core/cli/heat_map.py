@@ -1,15 +1,12 @@
-"""The command `heat-map`: where in an image a label is."""
+"""Command `heat-map`: draws where in an image a label is."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from clip_core.cli.options import (
-    add_model_options,
-    make_classifier,
-    templates_for,
-)
+from clip_core.cli.options import add_model_options, make_classifier, templates_for
+from clip_core.errors import InputError
 from clip_core.explain.heatmap import draw_heat_map, heat_maps
 from prompts import fill_all
 
@@ -27,16 +24,16 @@ def run(arguments: list[str]) -> int:
     add_model_options(parser)
     options = parser.parse_args(arguments)
     if not 0 <= options.opacity <= 1:
-        raise ValueError("--opacity must be from 0 to 1.")
+        raise InputError("--opacity must be from 0 to 1.")
     if options.output.suffix.lower() != ".png":
-        raise ValueError("--output must end in .png.")
+        raise InputError("--output must end in .png.")
     classifier = make_classifier(options)
     labels = list(dict.fromkeys(options.label))
     prompts = fill_all(templates_for(options.template, classifier), labels)
     maps = heat_maps(classifier, options.picture, labels, prompts)
-    squares = classifier.squares(options.picture)
+    crops = classifier.squares(options.picture)
     try:
-        draw_heat_map(squares[len(squares) // 2], maps[0], options.opacity).save(options.output)
+        draw_heat_map(crops[len(crops) // 2], maps[0], options.opacity).save(options.output)
     except OSError as error:
-        raise ValueError(f"{options.output} can't be written: {error.strerror}.") from error
+        raise InputError(f"{options.output} can't be written: {error.strerror}.") from error
     return 0

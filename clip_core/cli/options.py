@@ -1,4 +1,4 @@
-"""What the commands have in common: the model, the template, the labels."""
+"""Options that the commands share: the model, the templates, the labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from clip_core.classifier import ZeroShotClassifier
+from clip_core.errors import InputError
+from clip_core.files import reason_of
 from clip_core.inference.malloc import keep_freed_memory
 from clip_core.inference.threads import choose_threads
 from clip_core.preprocess import FRAMINGS
@@ -16,15 +20,15 @@ from prompts import find_label_set, find_template_set, label_sets, validate
 
 MANY = ("sort", "find", "evaluate", "duplicates")  # commands for many images
 COMMANDS = (*MANY, "convert", "calibrate", "heat-map")
-INTERRUPTED = 130  # the exit code, as shells report what Ctrl+C ended
-# A single word that ends so is meant as a file
+INTERRUPTED = 130  # the exit code, as shells report a process that Ctrl+C ended
+# A single label with such an ending is taken for a file
 TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".xlsx", ".lst", ".list", ".md")
 
 
 def add_model_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Adds --template, --model, --device, --dtype, --threads and --onnx.
 
-    several: whether the first two may be repeated; then they are lists, or None.
+    several: whether --template and --model may be repeated; then they are lists, or None.
     """
     repeated: dict[str, Any] = {"action": "append"} if several else {}
     parser.add_argument(
@@ -60,13 +64,16 @@ def add_model_options(parser: argparse.ArgumentParser, several: bool = False) ->
 
 
 def templates_for(wanted: str | None, classifier: ZeroShotClassifier) -> tuple[str, ...]:
-    """The templates that --template stands for: one, or those of a set. Raises ValueError."""
-    # The paper's best seven suit published weights; a model of ours names its own template.
+    """The templates that --template stands for. Raises as `find_templates` does."""
+    # The paper's best seven suit published weights; the bundled model names its own template.
     return find_templates(wanted or classifier.default_template or "imagenet-7")
 
 
 def find_templates(wanted: str) -> tuple[str, ...]:
-    """A template by itself, or those of the set of that name. Raises ValueError."""
+    """A template by itself, or the templates of a set.
+
+    Raises TemplateError or UnknownNameError, with one sentence.
+    """
     if "{" in wanted:
         validate(wanted)
         return (wanted,)
@@ -83,16 +90,26 @@ def add_framing_option(parser: argparse.ArgumentParser) -> None:
 
 
 def make_classifier(options: argparse.Namespace) -> ZeroShotClassifier:
-    """The classifier that the options of `add_model_options` ask for."""
+    """A classifier from the options of `add_model_options`.
+
+    Raises InputError for a device that torch doesn't know or that isn't here, and as
+    `ZeroShotClassifier` does.
+    """
+    try:
+        device = torch.device(options.device or "cpu")
+    except RuntimeError as error:
+        raise InputError(str(error)) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"There is no CUDA device here for --device {options.device}.")
     keep_freed_memory()
     choose_threads(options.threads)
     return ZeroShotClassifier(options.model, options.device, options.dtype, onnx=options.onnx)
 
 
 def read_labels(wanted: Sequence[str]) -> list[str]:
-    """The labels that --labels stands for, each once: those of a file, of a set, or the words.
+    """The labels that --labels stands for, without duplicates.
 
-    wanted: one file with a label a line, the name of one label set, or labels. Raises ValueError,
+    wanted: the name of a label set, a .txt file with a label a line, or labels. Raises InputError,
     with one sentence.
     """
     if len(wanted) == 1 and wanted[0] in label_sets():
@@ -101,20 +118,19 @@ def read_labels(wanted: Sequence[str]) -> list[str]:
     if len(wanted) == 1 and path.suffix.lower() == ".txt":
         try:
             if path.exists() and not path.is_file():  # reading a pipe may never end
-                raise ValueError(f"{wanted[0]!r} is no file: give one with a label a line.")
+                raise InputError(f"{wanted[0]!r} is no file: give one with a label a line.")
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{wanted[0]!r} is no text in UTF-8: save it as such.") from error
+            raise InputError(f"{wanted[0]!r} is no text in UTF-8: save it as such.") from error
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise ValueError(f"{wanted[0]!r} can't be read: {reason}.") from error
+            raise InputError(f"{wanted[0]!r} can't be read: {reason_of(error)}.") from error
         wanted = text.splitlines()
     elif len(wanted) == 1 and (path.suffix.lower() in TABLE_SUFFIXES or path.is_file()):
-        raise ValueError(
+        raise InputError(
             f"{wanted[0]!r} is taken for a file, not for a label: save the labels as text, one a "
             "line, in a file that ends in .txt."
         )
     labels = list(dict.fromkeys(label.strip() for label in wanted if label.strip()))
     if not labels:
-        raise ValueError("There are no labels: give a file with one a line, or the labels.")
+        raise InputError("There are no labels: give a file with one a line, or the labels.")
     return labels

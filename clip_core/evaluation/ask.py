@@ -8,20 +8,23 @@ import torch
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
+from clip_core.errors import InputError
 
 from .statistics import Variant
 
-MOST_WAYS = 24
+MOST_VARIANTS = 24
 
 
 def check_variant_count(count: int) -> None:
-    """Raises ValueError for more ways than one table can show."""
-    if count > MOST_WAYS:
-        raise ValueError(f"That makes {count} ways of asking; {MOST_WAYS} at most are compared.")
+    """Raises InputError for more variants than fit into one table."""
+    if count > MOST_VARIANTS:
+        raise InputError(
+            f"That makes {count} ways of asking; {MOST_VARIANTS} at most are compared."
+        )
 
 
 def variant_name(model: str | None, template: str, aliases: str) -> str:
-    """What a variant is called in tables; empty parts are left out."""
+    """A variant's name in tables; empty parts are left out."""
     return ", ".join(filter(None, (model, template, aliases)))
 
 
@@ -33,8 +36,8 @@ def score_variants(
 ) -> Iterator[Variant]:
     """The logits of each variant, float32 [N, labels].
 
-    features: normalised float32 [N, D] of the images. prompts: a variant's name, and the prompts
-    of each label.
+    features: normalised float32 [N, D] of the images. prompts: each variant's name, and its prompts
+    for each label.
     """
     features = features.to(classifier.device)
     scale = classifier.model.logit_scale.exp().float()

@@ -1,7 +1,7 @@
-"""Fits "none of these" to a model on pictures with known labels, and measures the fit.
+"""Calibration of "none of these" for a model, on images with known labels.
 
-Each picture is asked with lists that hold its label and with lists that don't. By a checksum of its
-label it belongs to a half that the figures are chosen on, or to the half that they are reported on.
+Each image is tried with lists that hold its label and with lists that don't. By a checksum of its
+label it belongs to the half that the fit is chosen on, or to the half that is reported on.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_core.classifier import ZeroShotClassifier
-from clip_core.errors import ImageError
+from clip_core.errors import ImageError, InputError
 from clip_core.open_set import OpenSetCalibration
 
-LIST_SIZE = 5  # labels in the lists that the figures are fitted to
-LIST_SIZES = (1, 3, 5, 10)  # those that are reported, where there are enough labels
-DRAWS = 10  # lists with the right label for each picture, and as many without
-# Lists that hold the right label and would be told "none of these", at the threshold
+LIST_SIZE = 5  # labels in the lists of the fit
+LIST_SIZES = (1, 3, 5, 10)  # of the report, where there are enough labels
+DRAWS = 10  # lists with the right label for each image, and as many without
+# Share of the lists with the right label that the threshold rejects
 FALSE_RATE = 0.10
 LEAST_PICTURES = 15  # in each half
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How well scores tell lists without the right label from lists with it."""
+    """How well scores separate lists without the right label from lists with it."""
 
     size: int  # labels in a list
     auroc: float
-    true_rate: float  # lists without the right label that are told so
-    false_rate: float  # lists with the right label that are told to have none
+    true_rate: float  # share of the lists without the right label that are rejected
+    false_rate: float  # share of the lists with the right label that are rejected
 
 
 def half_of(label: str) -> str:
-    """ "choose" or "report", by a checksum: pictures of one label stay together."""
+    """ "choose" or "report", by a checksum of the label: its images stay together."""
     return "choose" if zlib.crc32(label.encode()) % 2 == 0 else "report"
 
 
 def find_pictures(folder: Path, suffixes: Iterable[str]) -> list[tuple[Path, str]]:
-    """The pictures in a folder's subfolders, each with its subfolder's name as its label.
+    """The images in a folder's subfolders, whose names are the labels.
 
-    Raises ValueError when there is no such folder or no picture in it.
+    Raises InputError when there is no such folder or no image in it.
     """
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {str(folder)!r}.")
+        raise InputError(f"There is no folder {str(folder)!r}.")
     known = set(suffixes)
     found = [
         (path, path.parent.name)
@@ -58,7 +58,7 @@ def find_pictures(folder: Path, suffixes: Iterable[str]) -> list[tuple[Path, str
         if path.suffix.lower() in known
     ]
     if not found:
-        raise ValueError(
+        raise InputError(
             f"No pictures in {str(folder)!r}: sort them in subfolders named by their labels."
         )
     return found
@@ -67,7 +67,7 @@ def find_pictures(folder: Path, suffixes: Iterable[str]) -> list[tuple[Path, str
 def encode_pictures(
     classifier: ZeroShotClassifier, pictures: Sequence[tuple[Path, str]]
 ) -> tuple[Tensor, list[str]]:
-    """Features [N, D] and labels of those pictures that can be read; the others are named."""
+    """Features [N, D] and labels of the images that can be read; the others are printed."""
     features, labels = [], []
     for path, label in pictures:
         try:
@@ -77,16 +77,16 @@ def encode_pictures(
         else:
             labels.append(label)
     if not features:
-        raise ValueError("None of the pictures can be read.")
+        raise InputError("None of the pictures can be read.")
     return torch.stack(features), labels
 
 
 def draw_lists(
     right: Sequence[int], labels: int, size: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Label numbers [pictures, DRAWS, size]: lists with the right label in place 0, and without.
+    """Label numbers [images, DRAWS, size]: lists with the right label in place 0, and without.
 
-    right: the number of each picture's label, below `labels`, which must exceed `size`.
+    right: the number of each image's label, below `labels`, which must exceed `size`.
     """
     g = np.random.default_rng(seed)
     drawn = []
@@ -100,9 +100,9 @@ def draw_lists(
 
 
 def list_scores(fits: Tensor, right: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best fit in each list, [pictures, DRAWS]: lists with the right label, and without.
+    """The best score in each list, [images, DRAWS]: lists with the right label, and without.
 
-    fits: [pictures, labels], as `fitness` gives them.
+    fits: [images, labels], from `csls_score`.
     """
     holding, without = draw_lists(right, fits.shape[1], size)
     values = fits.cpu().numpy()
@@ -119,9 +119,9 @@ def auroc(holding: np.ndarray, without: np.ndarray) -> float:
 
 
 def fit(holding: np.ndarray, without: np.ndarray, background: Tensor) -> OpenSetCalibration:
-    """The threshold at `FALSE_RATE`, and the logistic curve of least cross-entropy.
+    """The threshold at `FALSE_RATE`, and the logistic curve with the least cross-entropy.
 
-    holding, without: scores of lists with and without the right label, equally many.
+    holding, without: scores of equally many lists with and without the right label.
     """
     threshold = float(np.quantile(holding, FALSE_RATE))
     scores = torch.tensor(np.concatenate([holding.ravel(), without.ravel()])).double()
@@ -143,7 +143,7 @@ def fit(holding: np.ndarray, without: np.ndarray, background: Tensor) -> OpenSet
 
 
 def rates(size: int, holding: np.ndarray, without: np.ndarray, threshold: float) -> Rates:
-    """How a threshold does on scores of lists of one size, with and without the right label."""
+    """Rates of a threshold on scores of lists of one size, with and without the right label."""
     return Rates(
         size,
         auroc(holding, without),
@@ -155,16 +155,16 @@ def rates(size: int, holding: np.ndarray, without: np.ndarray, threshold: float)
 def calibrate(
     fits: Tensor, right: Sequence[int], halves: Sequence[str], background: Tensor
 ) -> tuple[OpenSetCalibration, list[Rates]]:
-    """Fits on the choosing half, and gives the rates on the other.
+    """Fits on the half "choose", and reports the rates on the other.
 
-    fits: [pictures, labels], as `fitness` gives them against this background. right: the number of
-    each picture's label. halves: `half_of` each. Raises ValueError when there are too few labels or
-    pictures.
+    fits: [images, labels], from `csls_score` against this background. right: the number of each
+    image's label. halves: `half_of` each label. Raises InputError when there are too few labels or
+    images.
     """
     choosing = np.array([half == "choose" for half in halves])
     labels = fits.shape[1]
     if labels <= LIST_SIZE or min(choosing.sum(), (~choosing).sum()) < LEAST_PICTURES:
-        raise ValueError(
+        raise InputError(
             f"Too few pictures: {LIST_SIZE + 1} labels are needed, and {LEAST_PICTURES} pictures "
             f"in each half; here are {labels} labels, and {choosing.sum()} and "
             f"{(~choosing).sum()} pictures. A label is in a half as a whole: more labels help."

@@ -1,6 +1,6 @@
-"""A comparison as pictures: confusion matrices and calibration, drawn by matplotlib.
+"""Plots of a comparison: confusion matrices and calibration, by matplotlib.
 
-It is imported where it is used: half a second, which the page's start would wait for.
+It is imported where it is used: it takes half a second, which the page's start would wait for.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from .statistics import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LABELS_DRAWN = 40  # those with the most mistakes: more can't be told apart
+LABELS_DRAWN = 40  # those with the most mistakes: more would be illegible
 NUMBERS_UP_TO = 20  # labels whose cells have room for a number
 LONGEST_LABEL = 24
 LINES_DRAWN = 6
 DOTS_PER_INCH = 110
-# Okabe and Ito, Color Universal Design, 2008: told apart by all kinds of sight
+# Safe for colour-blind readers: Okabe and Ito, Color Universal Design, 2008
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def draw_confusion(result: Result, labels: Sequence[str]) -> bytes:
-    """PNG: right labels in rows, answers in columns; the darker, the larger the part of its row."""
+    """PNG: true labels in rows, answers in columns; darker is a larger share of the row."""
     matrix = result.confusion
     mistakes = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
     shown = np.sort(np.argsort(-mistakes, kind="stable")[:LABELS_DRAWN])
     matrix, count = matrix[np.ix_(shown, shown)], len(shown)
-    parts = matrix / np.maximum(result.confusion[shown].sum(axis=1, keepdims=True), 1)
+    shares = matrix / np.maximum(result.confusion[shown].sum(axis=1, keepdims=True), 1)
     side = 3.2 + 0.28 * count
     figure = _figure(side + 0.6, side)
     axes = figure.add_subplot()
-    axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     names = [_plain(labels[i]) for i in shown]
     axes.set_xticks(range(count), names, rotation=90, fontsize=8, parse_math=False)
     axes.set_yticks(range(count), names, fontsize=8, parse_math=False)
@@ -48,7 +48,7 @@ def draw_confusion(result: Result, labels: Sequence[str]) -> bytes:
     axes.set_title(title, fontsize=10, parse_math=False)
     if count <= NUMBERS_UP_TO:
         for row, column in np.argwhere(matrix > 0):
-            color = "white" if parts[row, column] > 0.55 else "black"
+            color = "white" if shares[row, column] > 0.55 else "black"
             number = axes.text(column, row, str(matrix[row, column]), fontsize=8, color=color)
             number.set_horizontalalignment("center")
             number.set_verticalalignment("center")
@@ -56,7 +56,7 @@ def draw_confusion(result: Result, labels: Sequence[str]) -> bytes:
 
 
 def draw_calibration(results: Sequence[Result]) -> bytes:
-    """PNG: how often answers are right, against the probability they were given."""
+    """PNG of a reliability diagram: accuracy of the answers against their probability."""
     figure = _figure(5.6, 4.6)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], "--", color="gray", linewidth=1, label="as it should be")
@@ -93,7 +93,7 @@ def _to_png(figure: Figure) -> bytes:
     FigureCanvasAgg(figure)  # not pyplot, whose figures all threads share
     written = io.BytesIO()
     with warnings.catch_warnings():
-        # A script that no font here has becomes boxes; the table beside has the words
+        # Characters that no font here has become boxes; the table beside has the text
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(written, format="png")
     return written.getvalue()

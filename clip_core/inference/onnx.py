@@ -25,6 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clip_core.errors import InputError
+
 from .fingerprint import update_with_tower
 
 PACKAGES = ("onnxruntime", "onnx", "onnxscript")
@@ -79,15 +81,15 @@ class OnnxTower:
 
 
 def check_onnx(device: torch.device, dtype: torch.dtype) -> None:
-    """Raises ValueError, with one sentence, where ONNX Runtime can't run a tower."""
+    """Raises InputError, with one sentence, where ONNX Runtime can't run a tower."""
     if device.type != "cpu" or dtype != torch.float32:
-        raise ValueError(
+        raise InputError(
             f"ONNX Runtime runs towers on the CPU in float32 here, not on {device.type} in "
             f"{str(dtype).removeprefix('torch.')}: leave it out, or name that device and dtype."
         )
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"ONNX Runtime needs packages that are not here: pip install {' '.join(missing)}"
         )
 

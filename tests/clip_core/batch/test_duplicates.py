@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from scipy.sparse.csgraph import connected_components
 
 from clip_core import ZeroShotClassifier, open_image
-from clip_core.batch.duplicates import default_threshold, find_near_copies, find_odd_ones
+from clip_core.batch.duplicates import default_threshold, find_near_copies, find_outliers
 from clip_core.batch.pipeline import encode_crops
 
 ROOT = Path(__file__).parents[3]
@@ -37,9 +37,9 @@ def test_the_same_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     features = torch.nn.functional.normalize(
         torch.randn(60, 4, generator=torch.Generator().manual_seed(0)), dim=-1
     )
-    whole = find_near_copies(features, 0.9), find_odd_ones(features)
+    whole = find_near_copies(features, 0.9), find_outliers(features)
     monkeypatch.setattr("clip_core.batch.duplicates.BLOCK", 7)
-    parts = find_near_copies(features, 0.9), find_odd_ones(features)
+    parts = find_near_copies(features, 0.9), find_outliers(features)
     assert parts == whole
     assert whole[0]
 
@@ -79,12 +79,12 @@ def test_thresholds_that_mean_nothing(threshold: float) -> None:
 
 def test_the_odd_one_out() -> None:
     angles = (torch.rand(40, generator=torch.Generator().manual_seed(0)) / 5).tolist()
-    odd = find_odd_ones(rows(*angles, 1.5))
+    odd = find_outliers(rows(*angles, 1.5))
     assert [each.row for each in odd] == [40]
     assert odd[0].z_score < -3.5
-    copied = find_odd_ones(rows(1.5, *angles, *[1.5] * 12))  # which makes it no usual one
+    copied = find_outliers(rows(1.5, *angles, *[1.5] * 12))  # which makes it no usual one
     assert [each.row for each in copied] == [0]
-    assert find_odd_ones(rows(*angles[:10], 1.5)) == []  # too few to tell what is usual
+    assert find_outliers(rows(*angles[:10], 1.5)) == []  # too few to tell what is usual
 
 
 @pytest.mark.slow

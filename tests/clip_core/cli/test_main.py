@@ -89,3 +89,12 @@ def test_heat_map(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     missing = str(tmp_path / "none" / "cat.png")
     assert main(["heat-map", CAT, "cat", "--model", str(tiny_model), "--output", missing]) == 2
     assert "can't be written: No such file" in capsys.readouterr().err
+
+
+def test_a_bug_is_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: list[str]) -> int:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("clip_core.cli.classify.run", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        main([CAT, "cat"])

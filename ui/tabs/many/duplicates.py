@@ -14,9 +14,9 @@ from clip_core.batch.duplicates import (
     NEAR,
     NEAR_BY_APPEARANCE,
     Group,
-    OddOne,
+    Outlier,
     find_near_copies,
-    find_odd_ones,
+    find_outliers,
     to_columns,
 )
 from ui.service.image_collection import ImageCollection, Picture
@@ -58,7 +58,7 @@ def build_duplicates_tab(parts: ManyParts) -> None:
         yield from parts.begin(album, kind)
         assert album is not None
         pictures, features = album.encoded(kind), album.features(kind)
-        groups, odd_ones = find_near_copies(features, least), find_odd_ones(features)
+        groups, odd_ones = find_near_copies(features, least), find_outliers(features)
         members = [
             (pictures[row], f"group {number} · {similarity:.2f}")
             for number, group in enumerate(groups, start=1)
@@ -113,7 +113,7 @@ def describe_groups(groups: list[Group]) -> str:
     )
 
 
-def describe_odd_ones(odd_ones: list[OddOne], count: int) -> str:
+def describe_odd_ones(odd_ones: list[Outlier], count: int) -> str:
     """How many pictures are unlike the others."""
     if count < LEAST_PICTURES:
         return f"Odd ones out are looked for among {LEAST_PICTURES} pictures or more."

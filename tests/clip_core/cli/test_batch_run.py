@@ -1,18 +1,15 @@
-"""The commands as a person runs them, each in a process of its own where it matters."""
+"""What the commands for many images share: bad input, shards, interruptions and kills."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,55 +18,7 @@ from clip_core.batch.inputs import InputItem, in_shard
 from clip_core.cli import batch_run as run_module
 from clip_core.cli import sort as command
 from clip_core.cli.main import main
-
-ROOT = Path(__file__).parents[3]
-LABELS = ["cat", "lion", "tower", "chart"]
-
-
-@pytest.fixture
-def options(tiny_model: Path, tmp_path: Path) -> list[str]:
-    features = str(tmp_path / "features")
-    return ["--model", str(tiny_model), "--device", "cpu", "--features", features, "--workers", "1"]
-
-
-def sort(*arguments: str | Path, options: list[str]) -> int:
-    return main(["sort", *map(str, arguments), "--labels", *LABELS, *options])
-
-
-def test_sort_writes_a_row_for_each_picture(
-    photographs: Path, tmp_path: Path, options: list[str]
-) -> None:
-    out = tmp_path / "out/results.parquet"
-    assert sort(photographs, "--out", out, "--all-scores", options=options) == 0
-    table = pd.read_parquet(out)
-    files = sorted(map(str, photographs.glob("*/*.jpg")))
-    assert sorted(table["picture"]) == files
-    shares = table[[f"probability of {label}" for label in LABELS]]
-    assert shares.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
-    assert (shares.max(axis=1) - table["probability"]).abs().max() == 0
-    assert [LABELS[i] for i in shares.to_numpy().argmax(axis=1)] == table["label"].tolist()
-
-
-def test_broken_pictures_go_to_a_table_of_their_own(
-    photographs: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    shutil.copy(next(photographs.glob("*/*.jpg")), folder / "good.jpg")
-    (folder / "bad.jpg").write_bytes(b"no picture")
-    (folder / "two\nlines.jpg").write_bytes(b"")
-    out = tmp_path / "results.jsonl"
-    errors = tmp_path / "results-errors.jsonl"
-    assert sort(folder, "--out", out, options=options) == 1
-    problems = [json.loads(line) for line in errors.read_text().splitlines()]
-    assert {Path(row["picture"]).name for row in problems} == {"bad.jpg", "two\nlines.jpg"}
-    assert all(row["problem"].endswith(".") for row in problems)
-    assert len(out.read_text().splitlines()) == 1
-    assert "2 that could not be read" in capsys.readouterr().err
-    for name in ("bad.jpg", "two\nlines.jpg"):
-        (folder / name).unlink()
-    assert sort(folder, "--out", out, options=options) == 0
-    assert not errors.exists()  # it told of an earlier run
+from tests.clip_core.cli.commands import LABELS, ROOT, sort
 
 
 def test_shards_together_are_the_whole(
@@ -84,32 +33,6 @@ def test_shards_together_are_the_whole(
     pd.testing.assert_frame_equal(
         parts, pd.read_parquet(whole).sort_values("picture", ignore_index=True), atol=1e-6
     )
-
-
-def test_into_folders_first_as_a_dry_run(
-    photographs: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, into = tmp_path / "pictures", tmp_path / "sorted"
-    shutil.copytree(next(photographs.iterdir()), folder)
-    count = len(list(folder.iterdir()))
-    wanted = ("--into", into, "--by", "link", "--least", "0.3")
-    out = tmp_path / "results.csv"
-    assert sort(folder, "--out", out, *wanted, options=options) == 0
-    assert "Nothing was done" in capsys.readouterr().err
-    assert not into.exists()
-    assert len(list(folder.iterdir())) == count
-    assert sort(folder, "--out", out, *wanted, "--yes", options=options) == 0
-    assert len(list(folder.iterdir())) == count
-    table = pd.read_csv(out)
-    expected = table["label"].where(table["probability"] >= 0.3, "unsure")
-    for label, number in expected.value_counts().items():
-        found = list((into / str(label)).iterdir())
-        assert len(found) == number
-        assert all(path.is_symlink() for path in found)
-    with pytest.raises(SystemExit) as left:
-        sort(folder, "--into", into, "--by", "move", options=options)
-    assert left.value.code == 2
-    assert "invalid choice: 'move'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -189,19 +112,6 @@ def refuse(*_: object) -> None:
     raise AssertionError("this is found out too late")
 
 
-def test_another_file_of_the_name_of_the_errors_is_kept(
-    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    out, mine = tmp_path / "out.csv", tmp_path / "out-errors.csv"
-    mine.write_text("picture,problem,notes\n")
-    cat = ROOT / "ui/examples/cat.jpg"
-    assert sort(cat, "--out", out, options=options) == 2
-    assert "is not ours" in capsys.readouterr().err
-    assert sort(cat, "--out", out, "--errors", mine, options=options) == 0
-    assert mine.read_text() == "picture,problem,notes\n"
-    assert len(pd.read_csv(out)) == 1
-
-
 def test_a_shard_that_nothing_falls_into(tmp_path: Path, options: list[str]) -> None:
     cat = str(ROOT / "ui/examples/cat.jpg")
     (empty,) = [i for i in (1, 2) if not in_shard(InputItem(cat, cat), i, 2)]
@@ -220,71 +130,6 @@ def test_where_none_can_be_read_the_reasons_are_said(
     (tmp_path / "text.jpg").write_text("no picture")
     assert main([*command, *options, str(tmp_path / "text.jpg")]) == 2
     assert "text.jpg: This " in capsys.readouterr().err
-
-
-def test_a_phrase_that_is_too_long_ends_no_session(
-    tmp_path: Path,
-    options: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "found.csv"
-    monkeypatch.setattr("sys.stdin", iter(["a cat\n", "long " * 100, "a horse\n"]))
-    pictures = str(ROOT / "ui/examples")
-    assert main(["find", pictures, "--top", "1", "--out", str(out), *options]) == 0
-    assert pd.read_csv(out)["query"].tolist() == ["a cat", "a horse"]
-    assert "is longer than the model can read" in capsys.readouterr().err
-
-
-def test_the_same_sorting_again_places_nothing_new(
-    photographs: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "pictures"
-    shutil.copytree(next(photographs.iterdir()), folder)
-    count = len(list(folder.iterdir()))
-    wanted = ("--into", folder / "sorted", "--yes")
-    for _ in range(2):
-        assert sort(folder, "--out", tmp_path / "out.csv", *wanted, options=options) == 0
-    assert len(list((folder / "sorted").rglob("*.jpg"))) == count
-    said = capsys.readouterr().err
-    assert f"{2 * count:,} pictures lie in" in said
-
-
-def in_process(*arguments: str | Path, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "clip_core", *map(str, arguments)],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        **more,
-    )
-
-
-@pytest.mark.slow
-def test_nobody_reads_to_the_end(photographs: Path, options: list[str]) -> None:
-    arguments = ["sort", photographs, "--labels", *LABELS, *options]
-    process = in_process(*arguments, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    said = process.stderr.read()
-    assert process.wait() == 141
-    assert "Traceback" not in said
-    assert "BrokenPipe" not in said
-
-
-@pytest.mark.slow
-def test_interrupted_while_it_waits_for_a_phrase(options: list[str]) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process = in_process("find", ROOT / "ui/examples", "--top", "1", *options, **pipes)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print("a cat", file=process.stdin, flush=True)
-    assert json.loads(process.stdout.readline())["query"] == "a cat"  # the next, then
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 130
-    assert "Traceback" not in said
 
 
 def test_interrupted_while_the_model_is_loaded(
@@ -316,32 +161,6 @@ def test_shards_that_are_none(options: list[str]) -> None:
         with pytest.raises(SystemExit) as left:
             sort("ui/examples", "--shard", shard, options=options)
         assert left.value.code == 2
-
-
-def test_find_ranks_and_takes_phrases_from_the_input(
-    tmp_path: Path, options: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "found.csv"
-    wanted = ["find", str(ROOT / "ui/examples"), "--top", "2", "--out", str(out), *options]
-    assert main([*wanted, "--like", str(ROOT / "ui/examples/cat.jpg")]) == 0
-    table = pd.read_csv(out)
-    assert table["picture"].iloc[0].endswith("cat.jpg")
-    assert table["rank"].tolist() == [1, 2]
-    monkeypatch.setattr("sys.stdin", iter(["a cat\n", "\n", "a horse\n"]))
-    assert main(wanted) == 0
-    assert pd.read_csv(out)["query"].tolist() == ["a cat"] * 2 + ["a horse"] * 2
-
-
-def test_duplicates_lists_copies(photographs: Path, tmp_path: Path, options: list[str]) -> None:
-    folder = tmp_path / "pictures"
-    shutil.copytree(photographs / "cheetah", folder)
-    first = sorted(folder.iterdir())[0]
-    shutil.copy(first, folder / "copy.jpg")
-    out = tmp_path / "copies.jsonl"
-    assert main(["duplicates", str(folder), "--out", str(out), "--threshold", "1", *options]) == 0
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
-    copies = [row for row in rows if row["kind"] == "copy" and row["identical"]]
-    assert {Path(row["picture"]).name for row in copies} == {first.name, "copy.jpg"}
 
 
 def run_in_process(folder: Path, out: Path, options: list[str]) -> subprocess.Popen[str]:

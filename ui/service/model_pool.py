@@ -329,8 +329,10 @@ class ModelPool:
     ) -> None:
         """Puts a model into a stage: the only place where one changes."""
         with self._changed:
-            entry.stage, entry.problem, entry.classifier = stage, problem, classifier
+            # The stage last: whoever sees a model ready must see its size
             entry.size = _bytes_of(classifier) if classifier is not None else 0
+            entry.problem, entry.classifier = problem, classifier
+            entry.stage = stage
             if stage not in ("downloading", "loading"):
                 entry.waiting.clear()
                 entry.last_used = time.monotonic()

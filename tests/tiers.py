@@ -58,7 +58,7 @@ def marks_of(item: pytest.Function) -> set[str]:
         "own_app": fixtures & {"run_app", "start_app"},
         "browser": fixtures & {"launch"},
         "faults": "work" in fixtures or "dying" in item.function.__code__.co_names,
-        "peers": needs_a_peer(item.path),
+        "peers": "oracle" in fixtures or needs_a_peer(item.path),
     }
     return {name for name, given in found.items() if given}
 

@@ -81,7 +81,7 @@ def test_opens_on_bundled_and_upgrades_itself(page: Page) -> None:
 
 
 def test_goes_on_answering_and_switches_by_itself(page: Page, hub: Hub) -> None:
-    hub.pause = 0.3
+    hub.pause = 3  # seconds for each of many pieces, until bundled has answered meanwhile
     choose_model(page, "bundled")
     ask(page, "cat\ndog")
     expect_answer_of(page, "bundled")
@@ -92,13 +92,15 @@ def test_goes_on_answering_and_switches_by_itself(page: Page, hub: Hub) -> None:
     expect(status.locator("progress")).to_have_attribute("max", re.compile(r"^\d{8}$"))
     ask(page, "cat\ndog\nfox")  # meanwhile
     expect_answer_of(page, "bundled")
+    expect(page.locator("#chart .label")).to_have_count(3)
+    hub.pause = 0
     expect_answer_of(page, "ViT-B/32")
     expect(status).to_be_hidden()
     expect(page.locator("#stop-download")).to_be_hidden()
 
 
 def test_called_off(page: Page, hub: Hub) -> None:
-    hub.pause = 0.5
+    hub.pause = 3
     choose_model(page, "bundled")
     ask(page, "cat\ndog")
     choose_model(page, "ViT-B/16")

@@ -6,8 +6,8 @@ transformers' tokenizer is no oracle here: it neither mends text nor resolves en
 from __future__ import annotations
 
 import random
+from typing import Any
 
-import open_clip.tokenizer
 import pytest
 import torch
 
@@ -58,12 +58,12 @@ def awkward_lines(count: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def oracle() -> open_clip.tokenizer.SimpleTokenizer:
-    return open_clip.tokenizer.SimpleTokenizer(clean="lower")
+def oracle() -> Any:
+    return pytest.importorskip("open_clip.tokenizer").SimpleTokenizer(clean="lower")
 
 
 def test_awkward_lines_give_open_clips_tokens(
-    oracle: open_clip.tokenizer.SimpleTokenizer,
+    oracle: Any,
 ) -> None:
     lines = awkward_lines(3000)
     assert len(set(lines)) > 2500
@@ -76,9 +76,7 @@ def test_awkward_lines_give_open_clips_tokens(
 @pytest.mark.parametrize(
     "line", ["{} a dog {}", "{}", "a{}dog", "A CAT {} and {} ", "{}{}", "{} &amp;amp; caf\u00e9 {}"]
 )
-def test_special_tokens_written_in_a_text_are_one_token(
-    oracle: open_clip.tokenizer.SimpleTokenizer, line: str
-) -> None:
+def test_special_tokens_written_in_a_text_are_one_token(oracle: Any, line: str) -> None:
     ours = line.replace("{}", "<|startoftext|>", 1).replace("{}", "<|ENDOFTEXT|>")
     # open_clip spells the two otherwise than openai/CLIP does.
     theirs = line.replace("{}", "<start_of_text>", 1).replace("{}", "<END_OF_TEXT>")
@@ -86,7 +84,7 @@ def test_special_tokens_written_in_a_text_are_one_token(
     assert START in tokenizer().encode(ours)
 
 
-def test_rows_are_open_clips(oracle: open_clip.tokenizer.SimpleTokenizer) -> None:
+def test_rows_are_open_clips(oracle: Any) -> None:
     lines = [line for line in awkward_lines(400) if count_tokens(line) <= 77]
     assert len(lines) > 100
     assert torch.equal(tokenize(lines).long(), oracle(lines).long())

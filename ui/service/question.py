@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from clip_core import CheckpointError, ImageError, Scores, TextTooLongError
 from clip_core.inference.batcher import MOST_ROWS
-from clip_core.inference.oom import is_out_of_memory
 from clip_core.preprocess import FRAMINGS
 from prompts import TemplateError, fill_all, template_sets, validate
 from prompts.templates import single_templates
@@ -22,7 +15,6 @@ from prompts.templates import single_templates
 from .errors import IncompleteError, QuestionError
 from .labels import parse_labels, strip_control_characters
 from .model_pool import ModelPool
-from .telemetry import log_event, seconds_since
 from .uploaded import uploaded_path
 from .zerogpu import ON_ZEROGPU
 
@@ -117,72 +109,6 @@ def check_framing(framing: str) -> str | None:
     return None if framing == BEST else framing
 
 
-def score(models: ModelPool, question: Question) -> Scores:
-    """Scores a question. Raises QuestionError, with one sentence, where the model can't."""
-    started = time.perf_counter()
-    with translate_errors(question), models.use(question.model) as classifier:
-        scores = classifier.score(
-            question.path, question.labels, question.prompts, question.framing
-        )
-    log_event(
-        "answer",
-        model=question.model,
-        seconds=seconds_since(started),
-        labels=len(scores.labels),
-        labels_kept=scores.cached.texts,
-        picture_kept=scores.cached.image,
-    )
-    return scores
-
-
-@contextmanager
-def translate_errors(question: Question) -> Iterator[None]:
-    """Raises what goes wrong with a model as QuestionError, with one sentence."""
-    try:
-        yield
-    except QuestionError:
-        raise
-    except (CheckpointError, ImageError, TextTooLongError, ValueError) as error:
-        log_event("problem", kind=type(error).__name__, model=question.model)
-        raise QuestionError(_sentence(error, question)) from error
-    except Exception as error:
-        log_event("problem", logging.ERROR, kind=type(error).__name__, model=question.model)
-        if is_out_of_memory(error):
-            raise QuestionError(
-                "There is too little memory for this right now: try again, or choose a smaller "
-                "model."
-            ) from error
-        raise
-
-
-def _sentence(error: Exception, question: Question) -> str:
-    if isinstance(error, TextTooLongError):
-        # The longest of those that hold it: a short label may be a part of others' prompts
-        label = max(
-            (label for label in question.labels if label in error.text), key=len, default=""
-        )
-        return (
-            f"The label “{shorten(label)}” has {error.tokens} tokens in its prompt, and the model "
-            f"reads at most {error.context_length}: shorten it."
-        )
-    if isinstance(error, CheckpointError):
-        return f"The model {question.model} could not be loaded. {error}"
-    return str(error)
-
-
-def model_crops(
-    models: ModelPool, model: str, image: Mapping[str, Any], framing: str = BEST
-) -> list[Image.Image]:
-    """The squares of an uploaded picture that a model sees. Raises QuestionError."""
-    try:
-        with models.use(model) as classifier:
-            return classifier.squares(uploaded_path(image), None if framing == BEST else framing)
-    except CheckpointError as error:
-        raise QuestionError(f"The model {model} could not be loaded. {error}") from error
-    except (ImageError, ValueError) as error:
-        raise QuestionError(str(error)) from error
-
-
 def templates_for(template: str | None) -> tuple[str, ...]:
     """The templates that a choice stands for: those of a set by its name, or the text itself.
 
@@ -200,8 +126,3 @@ def templates_for(template: str | None) -> tuple[str, ...]:
 def shorten(text: str, limit: int = 60) -> str:
     """A text cut for a message."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-# For callers that have not changed to `Question` and `Inference` yet
-parse_question = Question.parse
-question_from_page = Question.from_page

@@ -18,7 +18,7 @@ import gradio as gr
 from ui.service.errors import QuestionError
 from ui.service.inference import Inference
 from ui.service.model_pool import ModelPool
-from ui.service.question import CUSTOM, Question, parse_question
+from ui.service.question import CUSTOM, Question
 from ui.service.zerogpu import ON_ZEROGPU
 from ui.widgets.chart import chart_message, draw_chart
 from ui.widgets.events import SILENT
@@ -109,4 +109,4 @@ def read_frame(models: ModelPool, frame: Any) -> Question:
         if isinstance(error, QuestionError):
             raise
         raise QuestionError("This frame can't be read: load the page again.") from error
-    return parse_question(image, labels, custom if template == CUSTOM else template, model, framing)
+    return Question.parse(image, labels, custom if template == CUSTOM else template, model, framing)

@@ -17,7 +17,7 @@ from ui.service.export import TABLE_HEADERS, to_table, write_files, write_square
 from ui.service.hints import contrast_of
 from ui.service.inference import Inference, translate_errors
 from ui.service.labels import parse_labels
-from ui.service.question import CUSTOM, parse_question, shorten
+from ui.service.question import CUSTOM, Question, shorten
 from ui.widgets.chart import chart_message, draw_chart
 from ui.widgets.events import INSTANT, PRIVATE, QUEUED
 from ui.widgets.lazy_tab import mark_open
@@ -137,7 +137,7 @@ def answer_question(
                 crops = inference.crops(model, image, framing)
                 view = replace(view, square=write_squares(crops, folder))
             yield view
-            asked = parse_question(
+            asked = Question.parse(
                 image, labels, custom if template == CUSTOM else template, model, framing
             )
             scores = inference.score(asked)

@@ -10,7 +10,7 @@ import gradio as gr
 from clip_core.explain.introspect import LayerTrace, ModuleNode, TokenRow
 from ui.service.errors import IncompleteError, QuestionError
 from ui.service.inference import Inference
-from ui.service.question import question_from_page
+from ui.service.question import Question
 from ui.widgets.chart import chart_message
 from ui.widgets.events import QUEUED
 from ui.widgets.question_form import QuestionParts
@@ -58,7 +58,7 @@ def build_how_it_works_tab(inference: Inference, question: QuestionParts, tab: g
                 fields[question.asked.index(question.menu.answered)],
             )
             try:
-                asked = question_from_page(inference.models, *fields)
+                asked = Question.from_page(inference.models, *fields)
             except IncompleteError:  # no image or no labels: the examples alone
                 asked = None
             trace = inference.trace(model, asked)

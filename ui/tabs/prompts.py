@@ -13,7 +13,7 @@ from clip_core.explain.caveats import winners
 from prompts.templates import single_templates
 from ui.service.errors import QuestionError
 from ui.service.inference import Inference
-from ui.service.question import question_from_page
+from ui.service.question import Question
 from ui.widgets.chart import chart_message
 from ui.widgets.lazy_tab import lazy_tab
 from ui.widgets.question_form import QuestionParts
@@ -32,7 +32,7 @@ def build_prompts_tab(
 
     def fill(*values: Any) -> str:
         try:
-            asked = question_from_page(inference.models, *values)
+            asked = Question.from_page(inference.models, *values)
             templates = single_templates()
             if asked.template not in templates and len(asked.prompts[0]) == 1:
                 templates += (asked.template,)

@@ -11,7 +11,7 @@ import gradio as gr
 from ui.service.errors import QuestionError
 from ui.service.model_pool import ModelPool
 from ui.service.permalink import to_permalink
-from ui.service.question import Question, question_from_page
+from ui.service.question import Question
 from ui.widgets.events import SILENT
 from ui.widgets.lazy_tab import lazy_tab
 from ui.widgets.question_form import QuestionParts
@@ -73,7 +73,7 @@ def build_share_tab(
     def fill(*values: Any) -> tuple[Any, str, str]:
         *asked, at, opens, wants_example, example = values
         try:
-            ready = question_from_page(models, *asked)
+            ready = Question.from_page(models, *asked)
         except QuestionError as error:
             return "", f"# {error}", f"# {error}"
         try:

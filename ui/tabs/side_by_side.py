@@ -14,7 +14,7 @@ from ui.service.errors import QuestionError
 from ui.service.inference import Inference
 from ui.service.labels import LabelsError, parse_labels
 from ui.service.model_pool import ModelPool
-from ui.service.question import Question, question_from_page, templates_for
+from ui.service.question import Question, templates_for
 from ui.widgets.chart import chart_message
 from ui.widgets.lazy_tab import lazy_tab
 from ui.widgets.question_form import QuestionParts, template_choices
@@ -64,7 +64,7 @@ def build_side_by_side_tab(
     def fill(*values: Any) -> str:
         *asked, other_model, other_template, other_labels = values
         try:
-            first = question_from_page(models, *asked)
+            first = Question.from_page(models, *asked)
             second = other_question(models, first, other_model, other_template, other_labels)
             if (first.model, first.prompts) == (second.model, second.prompts):
                 return chart_message(

@@ -10,7 +10,7 @@ from clip_core import draw_heat_map
 from ui.service.errors import QuestionError
 from ui.service.export import write_heat_map
 from ui.service.inference import Inference
-from ui.service.question import question_from_page
+from ui.service.question import Question
 from ui.widgets.chart import chart_message
 from ui.widgets.lazy_tab import lazy_tab
 from ui.widgets.question_form import QuestionParts
@@ -58,7 +58,7 @@ def build_why_tab(
         *fields, wanted, beside, strength = values
         updates = {image: gr.update(value=None, visible=False) for image in images}
         try:
-            asked = question_from_page(inference.models, *fields)
+            asked = Question.from_page(inference.models, *fields)
             scores = inference.score(asked)
             square, maps = inference.heat_maps(asked)
             best = scores.labels[int(scores.logits.argmax())]

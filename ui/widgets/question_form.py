@@ -47,7 +47,7 @@ class QuestionParts(NamedTuple):
 
     @property
     def asked(self) -> list[Component]:
-        """The inputs of `question_from_page`, in its order."""
+        """The inputs of `Question.from_page`, in its order."""
         return [
             self.picture,
             self.labels,

@@ -24,7 +24,7 @@ from clip_core.images.decode import open_image, read_file
 from clip_core.inference.batcher import Batcher
 from clip_core.inference.encoder import Encoder
 from clip_core.inference.onnx import check_onnx
-from clip_core.inference.oom import is_out_of_memory, split_on_oom, together
+from clip_core.inference.oom import split_on_oom
 from clip_core.inference.text_store import TextStore
 from clip_core.weights.build import Checkpoint, build_model, read_checkpoint
 from clip_core.weights.resolve import choose_dtype, find_weights, place, weights_folder
@@ -53,11 +53,10 @@ class Cached:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """kept: how many features were known; short: whether memory ran short for the others."""
+    """Features, and how many of them were cached."""
 
     features: Tensor
     kept: int
-    short: bool
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,6 @@ class Scores:
     framing: str  # how the picture was made square, one of `preprocess.FRAMINGS`
     cached: Cached
     seconds: float  # from the call to the answer
-    short_device: str | None = None  # that had too little memory, where the CPU ran it instead
     none_of_these: NoneOfThese | None = None  # None where nothing was fitted for the model
 
     def to_frame(self) -> pd.DataFrame:
@@ -109,12 +107,12 @@ class ZeroShotClassifier:
     whether, on a CPU, weights may be in memory twice, which is quicker for a picture and a few
     labels. turns: the line in which forward passes wait, for a server that has many threads; None
     runs them in the thread that asks. onnx: has ONNX Runtime run the image tower, on a CPU in
-    float32; see `onnx_tower.py`.
+    float32; see `inference/onnx.py`.
 
     The features of pictures and labels are kept in two bounded caches that belong to this
     classifier, hence to its model, and are keyed by content: the same pixels or bytes, the same
     prompts. Labels' are kept on disk too, beside downloaded weights, unless texts_on_disk is False;
-    see `text_store.py`. Safe to share by threads.
+    see `inference/text_store.py`. Safe to share by threads.
 
     Raises CheckpointError or DownloadError when the model can't be loaded, and ValueError when ONNX
     Runtime is wanted and can't be had.
@@ -211,8 +209,6 @@ class ZeroShotClassifier:
         texts = self._encode_prompts([tuple(each) for each in prompts])
         picture = self._encode_image(image, framing)
         text_features, image_features = texts.features, picture.features
-        if text_features.device != image_features.device:  # memory was short for one of them
-            text_features, image_features = text_features.cpu(), image_features.cpu()
         cosines = text_features @ image_features
         none = judge(image_features, text_features, self.fitted) if self.fitted else None
         logits = cosines * self.model.logit_scale.to(cosines.device).exp().float()
@@ -224,11 +220,10 @@ class ZeroShotClassifier:
             logits=logits.cpu().numpy(),
             cosine_similarities=cosines.cpu().numpy(),
             model=self.name,
-            device="cpu" if texts.short or picture.short else str(self.device),
+            device=str(self.device),
             framing=framing or self.default_framing,
             cached=Cached(picture.kept == 1, texts.kept),
             seconds=time.perf_counter() - started,
-            short_device=str(self.device) if texts.short or picture.short else None,
             none_of_these=none,
         )
 
@@ -250,14 +245,14 @@ class ZeroShotClassifier:
     @torch.inference_mode()
     def label_features(self, prompts: Sequence[Sequence[str]]) -> Tensor:
         """What stands for each label: normalised float32 [labels, D], one mean of its prompts."""
-        return self._encode_prompts([tuple(each) for each in prompts]).features.to(self.device)
+        return self._encode_prompts([tuple(each) for each in prompts]).features
 
     @torch.inference_mode()
     def image_features(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None
     ) -> Tensor:
         """What stands for a picture: normalised float32 [D]. Raises as `squares` does."""
-        return self._encode_image(image, framing).features.to(self.device)
+        return self._encode_image(image, framing).features
 
     @torch.inference_mode()
     def encode_squares(self, squares: np.ndarray, appearance: bool = False) -> Tensor:
@@ -290,7 +285,7 @@ class ZeroShotClassifier:
 
         Float32 [squares, 3, input_resolution, input_resolution]. Raises as `squares` does.
         """
-        return self._pixels(image, framing).to(self.device)
+        return self._pixels(image, framing)
 
     def square(self, image: Image.Image | str | Path | bytes) -> Image.Image:
         """The RGB square that the model sees of a picture, input_resolution pixels a side."""
@@ -307,16 +302,14 @@ class ZeroShotClassifier:
         return squares(open_image(image), self.input_resolution, framing or self.default_framing)
 
     def _pixels(self, image: Image.Image | str | Path | bytes, framing: str | None) -> Tensor:
-        """As `pixels`; on the CPU where the device has too little memory for them."""
         seen = np.stack([np.asarray(square) for square in self.squares(image, framing)])
         return self._to_pixels(seen)
 
     def _to_pixels(self, squares: np.ndarray) -> Tensor:
         def convert(rows: Tensor) -> Tensor:
-            return to_pixels(rows, *self.pixel_statistics)
+            return to_pixels(rows.to(self.device), *self.pixel_statistics)
 
-        on_cpu = torch.from_numpy(squares)
-        return split_on_oom(lambda rows: convert(rows.to(self.device)), on_cpu, convert)
+        return split_on_oom(convert, torch.from_numpy(squares))
 
     def _encode_image(
         self, image: Image.Image | str | Path | bytes, framing: str | None = None
@@ -327,7 +320,7 @@ class ZeroShotClassifier:
         key = (content, framing)
         features = self._images.get(key)
         if features is not None:
-            return _Encoded(features, kept=1, short=False)
+            return _Encoded(features, kept=1)
         if self._turns is None:
             encoded = self._encoder.encode_image(self._pixels(source, framing))
         else:
@@ -336,9 +329,8 @@ class ZeroShotClassifier:
             encoded = self._turns.run_rows(self._encoder.encode_image, pixels)
         each = F.normalize(encoded.float(), dim=-1)
         features = each[0] if len(each) == 1 else F.normalize(each.mean(dim=0), dim=-1)
-        features = self._bring(features)
         self._images.put(key, features)
-        return _Encoded(features, kept=0, short=self._is_elsewhere(encoded))
+        return _Encoded(features, kept=0)
 
     def _encode_prompts(self, prompts: Sequence[tuple[str, ...]]) -> _Encoded:
         """Normalised float32 features [labels, D]."""
@@ -349,11 +341,9 @@ class ZeroShotClassifier:
             stored = self._stored_texts.get(missing)
             found |= {texts: features.to(self.device) for texts, features in stored.items()}
             missing = [texts for texts in missing if texts not in found]
-        kept_count, short = sum(texts in found for texts in prompts), False
+        kept_count = sum(texts in found for texts in prompts)
         if missing:
             encoded = self._encode_texts([text for texts in missing for text in texts])
-            short = self._is_elsewhere(encoded)
-            encoded = self._bring(encoded)
             sizes = [len(texts) for texts in missing]
             for texts, rows in zip(missing, encoded.split(sizes), strict=True):
                 # Section 3.1.4: the ensemble is one mean of features, not of probabilities.
@@ -362,21 +352,7 @@ class ZeroShotClassifier:
                 self._stored_texts.put({texts: found[texts] for texts in missing})
         for texts, features in found.items():
             self._texts.put(texts, features)
-        features = together([found[texts] for texts in prompts], torch.stack)
-        return _Encoded(features, kept_count, short)
-
-    def _is_elsewhere(self, encoded: Tensor) -> bool:
-        """Whether the CPU ran what this classifier's device had too little memory for."""
-        return encoded.device.type != self.device.type
-
-    def _bring(self, features: Tensor) -> Tensor:
-        """Features where the model is; where not even they fit, on the CPU."""
-        try:
-            return features.to(self.device)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return features
+        return _Encoded(torch.stack([found[texts] for texts in prompts]), kept_count)
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Normalised float32 features [texts, D]."""

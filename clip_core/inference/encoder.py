@@ -9,7 +9,7 @@ nobody sees:
   only it goes through the MLP.
 - The ResNets' batch norms are folded into the convolutions before them, and their attention pool,
   which asks one question, makes no keys and values.
-- Weights are laid out once for a CPU and few rows (`packed.py`).
+- Weights are laid out once for a CPU and few rows (`prepack.py`).
 
 Each tower is tested against the plain forward in `model.py`, for every published shape.
 
@@ -42,7 +42,7 @@ from clip_core.model import (
 )
 
 from .onnx import OnnxTower
-from .oom import copy_to_cpu, split_on_oom, together
+from .oom import split_on_oom
 from .prepack import Linear, fold_batch_norms
 
 ROWS = 256  # texts that are run at once
@@ -65,10 +65,9 @@ class Encoder:
     weights may be there twice, which is quicker for a picture or a few texts on a CPU. onnx_folder:
     has ONNX Runtime run the image tower, by a graph that is kept there. Safe to share by threads.
 
-    Where a device has too little memory for a call, fewer rows are run at once, at last a single
-    one on the CPU (`shortage.py`): such features lie on the CPU, and tell so where they came from.
+    On out of memory the batch is halved (`oom.py`).
 
-    Raises as `OnnxTower` does.
+    Raises as `OnnxTower` does; encoding raises NotEnoughMemoryError when not even one row fits.
     """
 
     def __init__(self, model: CLIP, pack: bool = True, onnx_folder: Path | None = None) -> None:
@@ -99,7 +98,7 @@ class Encoder:
         def run(rows: Tensor) -> Tensor:
             return self._image(self._place(rows))
 
-        return split_on_oom(run, image, self._at_last("encode_image"))
+        return split_on_oom(run, image)
 
     @torch.inference_mode()
     def encode_appearance(self, image: Tensor) -> Tensor:
@@ -114,31 +113,17 @@ class Encoder:
         def run(rows: Tensor) -> Tensor:
             return tower.appearance(self._place(rows))
 
-        return split_on_oom(run, image, self._at_last("encode_appearance"))
+        return split_on_oom(run, image)
 
     def encode_text(self, text: Tensor, run: Run = _at_once) -> Tensor:
         """As `CLIP.encode_text`: token rows [N, L] -> [N, D].
 
         run: is given the work, `ROWS` texts at a time; between two calls others may have theirs.
         """
-        return self._text(text, run, self._at_last("encode_text"))
+        return self._text(text, run)
 
     def _place(self, rows: Tensor) -> Tensor:
         return rows.to(self._model.text_projection.device, self._model.dtype)
-
-    def _at_last(self, method: str) -> Callable[[Tensor], Tensor] | None:
-        """What runs rows that the model's device has too little memory for; None on a CPU.
-
-        The copy of the model on the CPU is made for the first of them and goes with the last.
-        """
-        if self._model.text_projection.device.type == "cpu":
-            return None
-
-        @functools.cache
-        def spare() -> Encoder:
-            return Encoder(copy_to_cpu(self._model), pack=False)
-
-        return lambda rows: getattr(spare(), method)(rows.cpu())
 
 
 class Block:
@@ -225,10 +210,7 @@ class TextEncoder:
         """The memory of the weights' second layout."""
         return sum(block.extra_bytes for block in self._blocks)
 
-    def __call__(
-        self, text: Tensor, run: Run, at_last: Callable[[Tensor], Tensor] | None = None
-    ) -> Tensor:
-        """at_last: runs a text that the device has too little memory for."""
+    def __call__(self, text: Tensor, run: Run) -> Tensor:
         text = text.cpu()
         lengths = text.argmax(dim=-1) + 1  # to the end token, the highest number
         order = _sharing_order(text, lengths)
@@ -236,9 +218,9 @@ class TextEncoder:
         for rows in order.split(ROWS):
             for part in (rows[lengths[rows] <= SHORT], rows[lengths[rows] > SHORT]):
                 if len(part):
-                    work = functools.partial(split_on_oom, self._encode, text[part], at_last)
+                    work = functools.partial(split_on_oom, self._encode, text[part])
                     batches.append((part, run(work)))
-        joined = together([features for _, features in batches], torch.cat)
+        joined = torch.cat([features for _, features in batches])
         place = torch.cat([rows for rows, _ in batches]).argsort()
         return joined[place.to(joined.device)]
 

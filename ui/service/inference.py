@@ -38,7 +38,7 @@ from clip_core.explain.introspect import (
 )
 from clip_core.explain.similarity import Similarities
 from clip_core.images.decode import read_file
-from clip_core.inference.oom import is_out_of_memory
+from clip_core.inference.oom import TOO_LITTLE_MEMORY, is_out_of_memory
 from clip_core.tokenizer import tokenize
 from prompts import TemplateError, UnknownNameError, fill_all
 
@@ -52,9 +52,6 @@ from .uploaded import uploaded_path
 from .zerogpu import on_gpu
 
 TRACED_PAIRS = 5  # images and captions in the similarity matrix of a trace
-OUT_OF_MEMORY = (
-    "There is too little memory for this right now: try again, or choose a smaller model."
-)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -234,7 +231,7 @@ def translate_errors(model: str, labels: Sequence[str] = ()) -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             log_event("problem", logging.ERROR, kind=type(error).__name__, model=model)
-            raise QuestionError(OUT_OF_MEMORY) from error
+            raise QuestionError(TOO_LITTLE_MEMORY) from error
         if not isinstance(error, ClipError | TemplateError | UnknownNameError):
             raise UnexpectedError.logged(error, model=model) from error
         log_event("problem", kind=type(error).__name__, model=model)

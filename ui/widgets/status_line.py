@@ -55,10 +55,9 @@ def preview(templates: Sequence[str], labels: Sequence[str]) -> str:
 def describe_run(scores: Scores) -> str:
     """One line: which model answered on which device, how long it took, what was cached."""
     picture = "from the cache" if scores.cached.image else "computed"
-    short = f" {scores.short_device} had too little memory for it." if scores.short_device else ""
     return (
         f"Answered by the model “{scores.model}” on {scores.device} in "
-        f"{scores.seconds * 1000:,.0f} ms.{short} Picture {picture}; {scores.cached.texts:,} of "
+        f"{scores.seconds * 1000:,.0f} ms. Picture {picture}; {scores.cached.texts:,} of "
         f"{len(scores.labels):,} labels from the cache."
     )
 

@@ -21,7 +21,7 @@ LABELS = "cat\nkitten\ndog without fur\nAnswer"
 NOT_OURS = {
     "cat dog cup of coffee",
     "使用 Gradio 构建",
-    "通过 API 使用",
+    "通过 API 或 MCP 使用",
     "abc def ghi jkl mno pqr stu",
     "[object Object]",
 }

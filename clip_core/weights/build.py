@@ -67,14 +67,13 @@ def read_checkpoint(path: str | Path, config: Config | None = None) -> Checkpoin
     integers = {
         name: int(stored.pop(name).read(torch.int64)) for name in INTEGERS if name in stored
     }
-    is_transformers = any(name.startswith("vision_model.") for name in stored)
-    weights = to_published_names(stored)
     if config is None:
         config = from_metadata(metadata)
     if config is None and not integers:  # published archives, which have these, need none
+        is_transformers = any(name.startswith("vision_model.") for name in stored)
         beside = path.with_name(TRANSFORMERS_CONFIG if is_transformers else OPEN_CLIP_CONFIG)
         config = read_config(beside) if beside.is_file() else None
-    return Checkpoint(weights, config or Config(), integers, metadata)
+    return Checkpoint(to_published_names(stored), config or Config(), integers, metadata)
 
 
 def build_model(

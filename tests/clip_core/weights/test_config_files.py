@@ -44,7 +44,7 @@ def test_open_clip(name: str, activation: str, vision_heads: int, text_heads: in
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("coca_ViT-B-32", "embed_cls is True in its text_cfg"),
+        ("coca_ViT-B-32", "attentional_pool is True in its vision_cfg"),
         ("ViT-B-16-SigLIP", "timm_model_name is 'vit_base_patch16_siglip_224'"),
         ("xlm-roberta-base-ViT-B-32", "hf_model_name is 'xlm-roberta-base' in its text_cfg"),
         ("convnext_base", "timm_model_name is 'convnext_base' in its vision_cfg"),
@@ -54,7 +54,7 @@ def test_open_clip(name: str, activation: str, vision_heads: int, text_heads: in
         ("mt5-base-ViT-B-32", "hf_model_name is 'google/mt5-base'"),
         ("nllb-clip-base", "hf_model_name is"),
         ("EVA02-B-16", "timm_model_name is 'eva02"),
-        ("ViT-H-14-CLIPA", "hf_tokenizer_name is 'bert-base-uncased'"),
+        ("ViT-H-14-CLIPA", "no_ln_pre is True in its vision_cfg"),
         ("ViT-bigG-14", "mlp_ratio is 4.9231"),
     ],
 )
